@@ -1,0 +1,156 @@
+"""What every analysis file declares, and what it is given to run with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+from pydantic import BaseModel, ConfigDict, Field
+
+from hooks.errors import InputError
+from hooks.pairs import PromptPair
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+Frames = dict[str, pd.DataFrame]
+Need = Literal["prompt", "pair", "pairs"]
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, nothing unknown accepted; each field carries a description and its bounds.
+
+    Fields made with `shown` choose what the figures draw; they are not part of a run's key, so changing one redraws
+    without computing again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def computed(self) -> dict[str, Any]:
+        """The fields that the numbers depend on, as plain JSON."""
+        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.display_fields()}
+
+    @classmethod
+    def display_fields(cls) -> frozenset[str]:
+        """Names of the fields that only the figures read."""
+        return frozenset(k for k, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("display"))
+
+
+def shown(default: Any, **field_options: Any) -> Any:
+    """A spec field that only the figures read: like pydantic's Field, marked as display."""
+    return Field(default, json_schema_extra={"display": True}, **field_options)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an analysis looks at: one prompt, or clean/corrupted pairs.
+
+    `set_name` says which set the pairs come from, `note` how many of it were refused and why.
+    """
+
+    prompt: str | None = None
+    pairs: tuple[PromptPair, ...] = ()
+    set_name: str | None = None
+    note: str = ""
+
+    @property
+    def kind(self) -> Need:
+        """Which of the three kinds of input this is."""
+        if self.prompt is not None:
+            return "prompt"
+        return "pair" if len(self.pairs) == 1 else "pairs"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON, for run keys, recipes and batch files."""
+        pairs = [{k: v for k, v in vars(p).items() if k != "label" or v} for p in self.pairs]
+        given = {"prompt": self.prompt, "pairs": pairs or None, "set_name": self.set_name, "note": self.note or None}
+        return {key: value for key, value in given.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Inputs:
+        """The inverse of `as_dict`."""
+        pairs = tuple(PromptPair(**pair) for pair in given.get("pairs") or ())
+        return cls(given.get("prompt"), pairs, given.get("set_name"), given.get("note", ""))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a result frame: its name, its unit ("" for labels), and what it says."""
+
+    name: str
+    unit: str
+    description: str
+
+
+def _just_compute(_part: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    return compute()
+
+
+@dataclass(frozen=True)
+class Context:
+    """How a running analysis speaks to whoever started it.
+
+    Attributes:
+        progress: called with a fraction 0…1 and a few words; raises Cancelled to stop.
+        part: `part(name, compute)` returns a frame computed before the run was interrupted, or computes and keeps it.
+    """
+
+    progress: Callable[[float, str], None] = field(default=lambda _fraction, _label: None)
+    part: Callable[[str, Callable[[], pd.DataFrame]], pd.DataFrame] = field(default=_just_compute)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One analysis, complete: everything a command, a page, a batch file and the docs need to know about it.
+
+    Attributes:
+        name: the file's name; the command's and the page's too.
+        title: for people.
+        question: what it answers, one sentence.
+        meaning: what its pictures mean, one sentence under every figure.
+        paper: the source it cites.
+        needs: which inputs it accepts.
+        spec: its options.
+        run: (model, inputs, spec, context) → frames.
+        figures: (frames, spec) → figures by name, drawn from the frames alone.
+        columns: the declared columns of each frame.
+        example: inputs and options of a worked example on the default model, as `Inputs.as_dict` plus "spec".
+        version: raised when results change; part of every run's key.
+    """
+
+    name: str
+    title: str
+    question: str
+    meaning: str
+    paper: str
+    needs: tuple[Need, ...]
+    spec: type[Spec]
+    run: Callable[[Model, Inputs, Any, Context], Frames]
+    figures: Callable[[Frames, Any], dict[str, go.Figure]]
+    columns: dict[str, tuple[Column, ...]]
+    example: dict[str, Any]
+    version: int = 1
+
+    def accept(self, inputs: Inputs) -> None:
+        """Raise InputError when these inputs are not what the analysis needs."""
+        if inputs.kind not in self.needs or (inputs.prompt is None and not inputs.pairs):
+            wanted = {
+                "prompt": "one prompt (--prompt)",
+                "pair": "one pair (--clean, --corrupted, --answer, --distractor)",
+                "pairs": "several pairs (--set NAME or --file pairs.jsonl)",
+            }
+            raise InputError(f"{self.name} needs {' or '.join(wanted[need] for need in self.needs)}")
+
+    def conform(self, frames: Frames) -> Frames:
+        """Check that the frames are the declared ones, column for column. Raises InputError naming the difference."""
+        for name, columns in self.columns.items():
+            declared = [column.name for column in columns]
+            found = list(frames[name].columns) if name in frames else "no such frame"
+            if found != declared:
+                raise InputError(f"{self.name} declares frame {name!r} with columns {declared} but returned {found}")
+        if extra := set(frames) - set(self.columns):
+            raise InputError(f"{self.name} returned undeclared frames: {', '.join(sorted(extra))}")
+        return frames

@@ -1,0 +1,31 @@
+"""Drawing: one Plotly template and builders which turn tidy frames into figures.
+
+Every figure made here knows its own layout rules (kept in ``layout.meta``), so :func:`fit` can lay it out again
+for one column, two columns or a screen without touching the data.
+"""
+
+from analyses._plots.facets import facets
+from analyses._plots.fit import fit
+from analyses._plots.grids import grid
+from analyses._plots.heatmaps import lens_table, sequential_heatmap, signed_heatmap
+from analyses._plots.marks import bars, lines
+from analyses._plots.overlay import click_overlay
+from analyses._plots.theme import WIDTHS_IN, template
+from analyses._plots.tokens import glyphs, token_hovers, token_labels
+
+__all__ = [
+    "WIDTHS_IN",
+    "bars",
+    "click_overlay",
+    "facets",
+    "fit",
+    "glyphs",
+    "grid",
+    "lens_table",
+    "lines",
+    "sequential_heatmap",
+    "signed_heatmap",
+    "template",
+    "token_hovers",
+    "token_labels",
+]

@@ -1,0 +1,56 @@
+"""What a file in this folder provides: `SET = SetDefinition(...)`, named like the file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+from hooks.pairs import PromptPair, Tokenises
+
+LICENCE = "CC0-1.0"
+"""All shipped prompts are this project's own text, given to the public domain."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A pair that the model's tokenizer cannot use: `reason` in full, `kind` in the few words that refusals are counted by."""
+
+    pair: PromptPair
+    reason: str
+    kind: str
+
+
+Candidates = Callable[[random.Random, Tokenises], Iterator[PromptPair | Refusal]]
+"""Yields candidate pairs, endless or not, drawn only from the given generator so that a seed fixes them.
+
+Most sets ignore the tokenizer and leave alignment to the caller. A set that words its prompt to suit the tokenizer asks it,
+and yields a Refusal where no wording fits.
+"""
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """What a reader wants to know of a set before using it."""
+
+    name: str
+    title: str
+    description: str
+    """The task, what the corrupted prompt changes, and what the answer means."""
+    licence: str
+    paper: str
+    """Where the task comes from; our wording differs from it."""
+    templates: tuple[str, ...]
+    """The wordings, with the replaced parts in braces."""
+
+
+@dataclass(frozen=True)
+class SetDefinition(SetInfo):
+    """A set's description together with the generator of its candidates."""
+
+    candidates: Candidates
+
+    @property
+    def info(self) -> SetInfo:
+        """The description alone, free of code, so that it can be shown and serialised."""
+        return SetInfo(**{field.name: getattr(self, field.name) for field in fields(SetInfo)})

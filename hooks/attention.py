@@ -1,0 +1,95 @@
+"""The attention function of the fast lane: SDPA until somebody asks for the pattern, then the written-out softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from einops import einsum, rearrange, repeat
+from torch import Tensor, nn
+
+NAME = "interp_workbench"
+Edit = Callable[[Tensor], Tensor | None]
+
+
+@dataclass
+class AttentionTaps:
+    """Edits waiting at one attention module, by site kind, run in order of registration."""
+
+    edits: dict[str, list[Edit]] = field(default_factory=dict)
+
+    def run(self, kind: str, value: Tensor) -> Tensor:
+        """Pass `value` through every edit of `kind`; an edit that returns None only looked."""
+        for edit in self.edits.get(kind, ()):
+            changed = edit(value)
+            value = value if changed is None else changed
+        return value
+
+    @property
+    def wants_pattern(self) -> bool:
+        """Whether the T×T map has to be written out."""
+        return bool(self.edits.get("pattern") or self.edits.get("attn_scores"))
+
+
+def register() -> None:
+    """Make the function known to transformers under NAME, with the mask that SDPA wants. Idempotent."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention for one layer.
+
+    Args:
+        query: [batch head dst d_head], after rotary.
+        key, value: [batch key_value_head src d_head], key after rotary, heads not repeated.
+
+    Returns:
+        (z [batch dst head d_head], None).
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    taps: AttentionTaps | None = getattr(module, "interp_taps", None)
+    if taps is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    query = _through(taps, "rot_q", query)
+    key = _through(taps, "rot_k", key)
+    value = _through(taps, "v", value)
+    if not taps.wants_pattern:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    groups = query.shape[1] // key.shape[1]
+    key, value = (repeat(x, "batch group src d -> batch (group queries) src d", queries=groups) for x in (key, value))
+    scores = einsum(query, key, "batch head dst d, batch head src d -> batch head dst src")
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = taps.run("attn_scores", _masked(scores, attention_mask))
+    pattern = taps.run("pattern", scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype))
+    return einsum(pattern, value, "batch head dst src, batch head src d -> batch dst head d").contiguous(), None
+
+
+def _through(taps: AttentionTaps, kind: str, value: Tensor) -> Tensor:
+    if not taps.edits.get(kind):
+        return value
+    return rearrange(taps.run(kind, rearrange(value, "b h p d -> b p h d")), "b p h d -> b h p d")
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with unseen keys at −∞; without a mask, causal with the queries at the end of the keys."""
+    if mask is None:
+        dst, src = scores.shape[-2:]
+        mask = torch.ones(dst, src, dtype=torch.bool, device=scores.device).tril(src - dst)
+    if mask.dtype == torch.bool:
+        return scores.masked_fill(~mask, float("-inf"))
+    return scores + mask

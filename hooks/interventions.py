@@ -1,0 +1,153 @@
+"""The closed set of interventions: what may be done to the activation at a site.
+
+Each is an immutable value with a `site`; `edited(activation)` returns a changed copy and leaves its input alone.
+Several on one site apply in the order given. `Site.head` and `Site.position` narrow what is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hooks.errors import InputError
+from hooks.geometry import Geometry
+from hooks.sites import PATTERN_KINDS, QUERY_HEAD_KINDS, Site
+
+_HEADED = QUERY_HEAD_KINDS | {"k", "v", "rot_k"}
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Base of all interventions: a site, and what becomes of the selected part of it."""
+
+    site: Site
+
+    def change(self, selected: Tensor) -> Tensor:
+        """The new value of the selected slice; same shape, or broadcastable to it."""
+        raise NotImplementedError
+
+    def edited(self, activation: Tensor) -> Tensor:
+        """A copy of `activation` (the site's canonical shape) with the selected slice changed."""
+        index = selection(self.site, activation)
+        result = activation.clone()
+        selected = result[index]
+        changed = self.change(selected)
+        try:
+            result[index] = changed.to(activation.dtype)
+        except RuntimeError as error:
+            raise InputError(
+                f"{type(self).__name__} at {self.site.label}: a value of shape {tuple(changed.shape)} does not fit "
+                f"the selected shape {tuple(selected.shape)}"
+            ) from error
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Patch(Intervention):
+    """Replace the selection by `value` (broadcast over the batch when it has one row)."""
+
+    value: Tensor
+
+    def change(self, selected: Tensor) -> Tensor:
+        return self.value
+
+
+class Freeze(Patch):
+    """Hold an activation at a recorded value while something else changes; arithmetically a Patch."""
+
+
+class Mean(Patch):
+    """Replace the selection by a mean over a reference set (mean ablation); arithmetically a Patch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Intervention):
+    """Add `scale · direction` to the selection; `direction` is [d] or broadcastable to the selection."""
+
+    direction: Tensor
+    scale: float = 1.0
+
+    def change(self, selected: Tensor) -> Tensor:
+        return selected + self.scale * self.direction.to(selected.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Intervention):
+    """Multiply the selection by `factor`."""
+
+    factor: float
+
+    def change(self, selected: Tensor) -> Tensor:
+        return selected * self.factor
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(Intervention):
+    """Hold the selection, or one `channel` of its last axis, between `low` and `high`."""
+
+    low: float
+    high: float
+    channel: int | None = None
+
+    def change(self, selected: Tensor) -> Tensor:
+        if self.channel is None:
+            return selected.clamp(self.low, self.high)
+        changed = selected.clone()
+        changed[..., self.channel] = changed[..., self.channel].clamp(self.low, self.high)
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
+class Zero(Intervention):
+    """Set the selection to zero (zero ablation)."""
+
+    def change(self, selected: Tensor) -> Tensor:
+        return torch.zeros_like(selected)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Intervention):
+    """Attention knockout: the selected queries (site.position) of an `attn_scores` site no longer see `keys`."""
+
+    keys: tuple[int, ...]
+
+    def change(self, selected: Tensor) -> Tensor:
+        changed = selected.clone()
+        changed[..., list(self.keys)] = float("-inf")
+        return changed
+
+
+class ReplacePattern(Patch):
+    """Use `value` as the attention pattern of a `pattern` site; rows should sum to one."""
+
+
+def selection(site: Site, activation: Tensor) -> tuple[slice | int | list[int], ...]:
+    """The index of a site's head and position into its canonical activation; keeps every axis but the head's."""
+    pattern = site.kind in PATTERN_KINDS
+    length = activation.shape[2 if pattern else 1]
+    position = _positions(site, length)
+    if site.kind not in _HEADED:
+        return (slice(None), position)
+    head: slice | int = slice(None) if site.head is None else site.head
+    return (slice(None), head, position) if pattern else (slice(None), position, head)
+
+
+def _positions(site: Site, length: int) -> slice | list[int]:
+    if site.position is None:
+        return slice(None)
+    asked = (site.position,) if isinstance(site.position, int) else site.position
+    for position in asked:
+        if not -length <= position < length:
+            raise InputError(f"position {position} of {site.label} does not exist: valid are 0 to {length - 1}")
+    return [position % length for position in asked]
+
+
+def check(interventions: tuple[Intervention, ...], geometry: Geometry) -> None:
+    """Raise InputError for the first intervention whose site this model lacks or that does not fit its kind."""
+    for one in interventions:
+        one.site.check(geometry)
+        wanted = {Mask: "attn_scores", ReplacePattern: "pattern"}.get(type(one))
+        if wanted and one.site.kind != wanted:
+            raise InputError(f"{type(one).__name__} needs a site of kind {wanted!r}, not {one.site.kind!r}")

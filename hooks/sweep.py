@@ -1,0 +1,110 @@
+"""Sweeps: many interventions on one prompt, a few metrics each.
+
+`define` is the definition, one full forward a cell; any faster engine must equal it and is compared with it in tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hooks.capture import run_with_cache
+from hooks.errors import InputError, unknown
+from hooks.interventions import Intervention
+from hooks.metrics import Metric
+from hooks.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+ENGINES = ("definition",)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One point of a sweep: its coordinates (for the result's rows) and the interventions in force there."""
+
+    coords: dict[str, int | str]
+    interventions: tuple[Intervention, ...]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will cost, before it runs. `seconds` is measured from one forward of this very prompt."""
+
+    cells: int
+    forwards: int
+    seconds: float
+    engine: str
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """`values` is [cell metric] in the order of the cells and metrics; `engine` names what computed it."""
+
+    values: Tensor
+    engine: str
+    seconds: float
+
+
+def plan(model: Model, tokens: Tensor, cells: Sequence[Cell], engine: str = "definition") -> SweepPlan:
+    """Count the forwards of a sweep and estimate its time from one timed forward."""
+    _known(engine)
+    started = time.perf_counter()
+    run_with_cache(model, tokens, last_only=True)
+    return SweepPlan(len(cells), len(cells), len(cells) * (time.perf_counter() - started), engine)
+
+
+def run_sweep(
+    model: Model,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    metrics: Sequence[Metric],
+    *,
+    engine: str = "definition",
+    progress: Progress = silent,
+) -> SweepResult:
+    """Apply every cell's interventions to `tokens` [1 pos] and read the metrics off the last position.
+
+    Raises:
+        InputError: unknown engine, more than one prompt, a metric that is NaN (the first such cell is named).
+    """
+    _known(engine)
+    if tokens.ndim != 2 or tokens.shape[0] != 1:
+        raise InputError(f"a sweep reads one prompt, tokens [1 pos]; got shape {tuple(tokens.shape)}")
+    started = time.perf_counter()
+    values = define(model, tokens, cells, metrics, progress)
+    _refuse_nan(values, cells, metrics)
+    return SweepResult(values, engine, time.perf_counter() - started)
+
+
+def define(
+    model: Model, tokens: Tensor, cells: Sequence[Cell], metrics: Sequence[Metric], progress: Progress = silent
+) -> Tensor:
+    """The definition: one cell, one full forward. Returns [cell metric] in fp32."""
+    values = torch.empty(len(cells), len(metrics))
+    for index, cell in enumerate(cells):
+        progress(index / len(cells), f"cell {index + 1} of {len(cells)}")
+        logits = run_with_cache(model, tokens, (), cell.interventions, last_only=True).logits[:, -1]
+        values[index] = torch.stack([metric(logits)[0] for metric in metrics])
+    return values
+
+
+def _known(engine: str) -> None:
+    if engine not in ENGINES:
+        raise unknown("sweep engine", engine, ENGINES)
+
+
+def _refuse_nan(values: Tensor, cells: Sequence[Cell], metrics: Sequence[Metric]) -> None:
+    bad = torch.isnan(values).nonzero()
+    if len(bad):
+        cell, metric = (int(i) for i in bad[0])
+        raise InputError(
+            f"{metrics[metric].name} is NaN in {len(bad)} of {values.numel()} results, first at {cells[cell].coords}: "
+            "the model overflowed there; try float32 or another value"
+        )

@@ -1,0 +1,5 @@
+"""`python -m interp` is the same as `interp`."""
+
+from interp.cli import main
+
+main()

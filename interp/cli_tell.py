@@ -1,0 +1,71 @@
+"""Commands that tell what there is: models, analyses, prompt sets, runs, SQL and the doctor."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import pandas as pd
+
+from analyses._registry import registry
+from data import prompt_sets
+from hooks.checkpoints import catalogue
+from interp.console import JSON_OPTION, MODEL_OPTIONS, Reporter, say, with_options
+from interp.workbench import Workbench
+
+
+@with_options(JSON_OPTION)
+@click.command()
+def models(as_json: bool) -> None:
+    """List the models that can be named; a folder, a GGUF file or a hub id works too."""
+    say(pd.DataFrame([vars(entry) for entry in catalogue(Workbench().workspace)]), as_json)
+
+
+@with_options(JSON_OPTION)
+@click.command()
+def analyses(as_json: bool) -> None:
+    """List the analyses."""
+    rows = [{"name": a.name, "needs": " or ".join(a.needs), "question": a.question, "paper": a.paper} for a in registry().values()]
+    say(pd.DataFrame(rows), as_json)
+
+
+@with_options(JSON_OPTION)
+@click.command()
+def sets(as_json: bool) -> None:
+    """List the prompt sets that ship."""
+    infos = [prompt_sets.describe(name) for name in prompt_sets.names()]
+    say(pd.DataFrame([{"name": i.name, "title": i.title, "licence": i.licence, "description": i.description} for i in infos]), as_json)
+
+
+@with_options(JSON_OPTION)
+@click.command()
+def runs(as_json: bool) -> None:
+    """List past runs, newest first."""
+    say(Workbench().runs(), as_json)
+
+
+@with_options(JSON_OPTION)
+@click.command()
+@click.argument("query")
+@click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1), help="rows at most")
+def sql(query: str, limit: int, as_json: bool) -> None:
+    """Ask the store one read-only question, e.g. "SELECT analysis, count(*) FROM runs GROUP BY ALL"."""
+    answer = Workbench().sql(query, limit=limit)
+    say(answer, as_json)
+    if answer.attrs.get("cut"):
+        click.echo(f"only the first {limit} rows are shown; --limit raises that", err=True)
+
+
+@with_options(*MODEL_OPTIONS, JSON_OPTION)
+@click.command()
+def doctor(model: str, dtype: str, device: str, as_json: bool) -> None:
+    """Check that a loaded model can be trusted; exits with 1 when a check fails."""
+    bench, report = Workbench(), Reporter()
+    loaded = bench.model(model, dtype=dtype, device=device, progress=report)
+    checks = bench.checks(loaded, report)
+    report.close()
+    marks = {"pass": "ok  ", "fail": "FAIL", "note": "note"}
+    lines = [f"{marks[c['status']]} {name}: {c['detail']}" for name, c in checks.items()]
+    say({"model": loaded.identity.as_dict(), "checks": checks} if as_json else "\n".join(lines), as_json)
+    if any(check["status"] == "fail" for check in checks.values()):
+        sys.exit(1)

@@ -1,0 +1,32 @@
+"""Run keys: the same content gives the same key, any change another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from analyses._contract import Analysis, Inputs, Spec
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+
+def token_ids(model: Model, inputs: Inputs) -> dict[str, Any]:
+    """The token ids that the model will see. Raises InputError for empty or too long prompts."""
+    if inputs.prompt is not None:
+        return {"prompt": model.encode(inputs.prompt)}
+    sides = ("clean", "corrupted", "answer", "distractor")
+    return {"pairs": [{side: model.encode(getattr(pair, side)) for side in sides} for pair in inputs.pairs]}
+
+
+def run_key(analysis: Analysis, model: Model, inputs: Inputs, spec: Spec) -> str:
+    """A 24-digit hexadecimal SHA-256 of model identity, token ids, analysis name and version, and computed spec."""
+    content = {
+        "model": model.identity.as_dict(),
+        "tokens": token_ids(model, inputs),
+        "analysis": [analysis.name, analysis.version],
+        "spec": spec.computed(),
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:24]

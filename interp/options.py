@@ -1,0 +1,64 @@
+"""From a pydantic spec to command-line options: every field becomes one, with its description, bounds and default."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from analyses._contract import Spec
+
+
+def spec_options(spec: type[Spec]) -> list[click.Option]:
+    """One click option a field. Values stay text: the spec itself validates them, with one message for all doors."""
+    return [_option(name, field) for name, field in spec.model_fields.items()]
+
+
+def given(spec: type[Spec], values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given on the command line, by field name, ready for the spec to validate."""
+    kept = {name: values[name] for name in spec.model_fields if values.get(name) not in (None, ())}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+
+def plain_type(annotation: Any) -> tuple[Any, bool]:
+    """(the element type, whether many are accepted) of a field annotation; `X | None` counts as X."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(a for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) in (tuple, list):
+        return get_args(annotation)[0], True
+    return annotation, False
+
+
+def bounds(field: FieldInfo) -> str:
+    """The field's limits in words, e.g. `1 ≤ value ≤ 50`; empty when there are none."""
+    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
+    found = [f"{sign} {getattr(m, at)}" for m in field.metadata for kind, (sign, at) in signs.items() if isinstance(m, kind)]
+    return " and ".join(found)
+
+
+def choices(annotation: Any) -> Sequence[str]:
+    """The values of a Literal, or nothing."""
+    return [str(value) for value in get_args(annotation)] if get_origin(annotation) is Literal else []
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    element, many = plain_type(field.annotation)
+    flag = f"--{name.replace('_', '-')}"
+    default = None if field.default is PydanticUndefined else field.default
+    text = "; ".join(part for part in (field.description or "", bounds(field), _shown(default, many)) if part)
+    if element is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=text)
+    named = choices(element)
+    metavar = None if named else getattr(element, "__name__", str(element)).upper()
+    kind = click.Choice(list(named)) if named else click.STRING
+    return click.Option([flag, name], multiple=many, type=kind, metavar=metavar, default=None, help=text)
+
+
+def _shown(default: Any, many: bool) -> str:
+    repeat = "may be repeated, " if many else ""
+    return f"[{repeat}default: {', '.join(map(str, default)) or 'none' if isinstance(default, tuple) else default}]"

@@ -1,0 +1,191 @@
+"""One run: computed once per key, kept in the store, opened again without computing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from pydantic import ValidationError
+
+from analyses._contract import Analysis, Context, Frames, Inputs, Spec
+from analyses._registry import get
+from data.store import RunRecord, Store
+from hooks.errors import Cancelled, InputError, unknown
+from hooks.progress import Progress, silent
+from interp.export import export_figure, export_frames
+from interp.keys import run_key
+from interp.recipe import frame_digest
+from interp.script import command_line
+from interp.version import VERSION
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run. `reused` says that it was answered from the store; `seconds` is what computing it took."""
+
+    key: str
+    analysis: Analysis
+    model: dict[str, str]
+    inputs: dict[str, Any]
+    spec: Spec
+    checks: dict[str, dict[str, Any]]
+    frames: Frames
+    seconds: float
+    created: str
+    reused: bool = False
+
+    def figures(self) -> dict[str, go.Figure]:
+        """The analysis' figures by name, drawn from the frames."""
+        return self.analysis.figures(self.frames, self.spec)
+
+    def figure(self, name: str | None = None) -> tuple[str, go.Figure]:
+        """One figure with its name; the first when none is named. Raises InputError offering the others."""
+        figures = self.figures()
+        chosen = next(iter(figures)) if name is None else name
+        if chosen not in figures:
+            raise unknown(f"figure of {self.analysis.name}", chosen, figures)
+        return chosen, figures[chosen]
+
+    def recipe(self, figure: str) -> dict[str, Any]:
+        """Everything needed to make this figure again and to tell whether it came out the same."""
+        return {
+            "workbench": VERSION,
+            "analysis": self.analysis.name,
+            "analysis_version": self.analysis.version,
+            "figure": figure,
+            "model": self.model,
+            "inputs": self.inputs,
+            "spec": self.spec.model_dump(mode="json"),
+            "checks": self.checks,
+            "run": self.key,
+            "command": command_line(self.analysis.name, self.model, self.inputs, self.spec),
+            "created": self.created,
+            "digests": {name: frame_digest(frame) for name, frame in self.frames.items()},
+        }
+
+    def export(self, path: Path, figure: str | None = None, width: Any = "two-column") -> list[Path]:
+        """Write one figure (SVG, PDF, PNG, HTML) or the frames (CSV, Parquet) with the recipe inside."""
+        if path.suffix.lower() in (".csv", ".parquet"):
+            return export_frames(self.frames, path, self.recipe(figure or ""))
+        name, drawn = self.figure(figure)
+        return [export_figure(drawn, path, self.recipe(name), self.frames, width=width)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `interp run --json` prints; NaN becomes null."""
+        frames = {name: records(frame) for name, frame in self.frames.items()}
+        spec = self.spec.model_dump(mode="json")
+        return {"run": self.key, "analysis": self.analysis.name, "model": self.model, "spec": spec,
+                "checks": self.checks, "frames": frames, "seconds": self.seconds}  # fmt: skip
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain JSON objects, with null where a number is missing, NaN or infinite."""
+    clean = frame.astype(object).where(frame.notna(), None)
+    return [{k: _plain(v) for k, v in row.items()} for row in clean.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def read_spec(analysis: Analysis, given: dict[str, Any]) -> Spec:
+    """Validate options against the analysis' spec. Raises InputError naming option, value and what is valid."""
+    try:
+        return analysis.spec.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "spec"
+        if first["type"] == "extra_forbidden":
+            raise unknown(f"option of {analysis.name}", name, analysis.spec.model_fields) from None
+        raise InputError(f"option {name} = {first['input']!r}: {first['msg']}") from None
+
+
+def compute(
+    store: Store,
+    analysis: Analysis,
+    model: Model,
+    inputs: Inputs,
+    spec: Spec,
+    *,
+    request: dict[str, Any] | None = None,
+    checks: dict[str, dict[str, Any]] | None = None,
+    progress: Progress = silent,
+    fresh: bool = False,
+) -> Run:
+    """Answer a run from the store, or compute and keep it; parts finished before an interruption are not repeated.
+
+    `fresh` computes even what is stored, without reading or writing the store.
+    """
+    analysis.accept(inputs)
+    key = run_key(analysis, model, inputs, spec)
+    if not fresh and (found := _stored(store, key, spec)):
+        return found
+    started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    context = Context(progress) if fresh else Context(progress, lambda part, make: _part(store, key, part, make))
+    told = inputs.as_dict() | {"request": request or {}}
+    record = RunRecord(key, analysis.name, analysis.version, model.identity.as_dict(), told,
+                       spec.model_dump(mode="json"), checks or {}, "done", "", 0.0, created)  # fmt: skip
+    try:
+        frames = analysis.conform(analysis.run(model, inputs, spec, context))
+    except (Exception, KeyboardInterrupt) as error:
+        if not fresh:
+            _remember_failure(store, record, error, time.perf_counter() - started)
+        raise
+    seconds = time.perf_counter() - started
+    if not fresh:
+        store.save_run(RunRecord(**vars(record) | {"seconds": seconds}), frames)
+        store.drop_parts(key)
+    return Run(key, analysis, record.model, told, spec, record.checks, frames, seconds, created)
+
+
+def reopen(store: Store, key: str, display: dict[str, Any] | None = None) -> Run:
+    """Open a finished run by key or unambiguous beginning of one; `display` overrides what its figures show."""
+    record = find(store, key)
+    if record.status != "done":
+        raise InputError(f"run {record.key} is {record.status}: {record.error or 'no result was kept'}; run it again")
+    analysis = get(record.analysis)
+    spec = read_spec(analysis, record.spec | (display or {}))
+    return Run(record.key, analysis, record.model, record.inputs, spec, record.checks, store.load_frames(record.key),
+               record.seconds, record.created, reused=True)  # fmt: skip
+
+
+def find(store: Store, key: str) -> RunRecord:
+    """A run's record by key or by an unambiguous beginning of it."""
+    keys = [str(k) for k in store.list_runs()["key"]]
+    matches = [k for k in keys if k.startswith(key)] if key else []
+    if len(matches) != 1:
+        raise unknown("run", key, keys) if not matches else InputError(f"run {key!r} is ambiguous: {', '.join(matches)}")
+    record = store.find_run(matches[0])
+    assert record is not None
+    return record
+
+
+def _stored(store: Store, key: str, spec: Spec) -> Run | None:
+    record = store.find_run(key)
+    if record is None or record.status != "done":
+        return None
+    return reopen(store, key, {k: v for k, v in spec.model_dump(mode="json").items() if k in spec.display_fields()})
+
+
+def _part(store: Store, key: str, part: str, make: Any) -> pd.DataFrame:
+    kept = store.load_part(key, part)
+    if kept is None:
+        kept = make()
+        store.save_part(key, part, kept)
+    return kept
+
+
+def _remember_failure(store: Store, record: RunRecord, error: BaseException, seconds: float) -> None:
+    stopped = isinstance(error, Cancelled | KeyboardInterrupt)
+    status = {"status": "cancelled" if stopped else "failed", "error": f"{type(error).__name__}: {error}"}
+    store.save_run(RunRecord(**vars(record) | status | {"seconds": seconds}), {})

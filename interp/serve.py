@@ -1,0 +1,33 @@
+"""Start the browser app: Streamlit on this machine's own address, with telemetry off, and say where it is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from hooks.errors import InputError
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+
+
+def serve(port: int, address: str) -> int:
+    """Run the app until it is stopped; returns Streamlit's exit code. Raises InputError when the port is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise InputError(f"cannot listen on {address}:{port}: {error.strerror}; try --port {port + 1}") from error
+    shown = f"[{address}]" if ":" in address else address
+    click.echo(f"Interp Workbench: http://{shown}:{port}  (Ctrl+C stops it)")
+    options = ["--server.port", str(port), "--server.address", address, "--server.headless", "true"]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), *options, "--browser.gatherUsageStats", "false"]
+    try:
+        return subprocess.call(command, env=os.environ | {"STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false"})  # noqa: S603
+    except KeyboardInterrupt:
+        return 0

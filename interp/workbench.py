@@ -1,0 +1,102 @@
+"""The public API: one object that loads models, runs analyses and opens what was run before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses._contract import Inputs, Spec
+from analyses._registry import get
+from data.store import Store
+from data.workspace import default_workspace
+from hooks.load import load
+from hooks.model import Model
+from hooks.progress import Progress, silent
+from hooks.trust import examine
+from interp.inputs import Request
+from interp.runs import Run, compute, read_spec, reopen
+
+DEFAULT_MODEL = "smollm2-135m"
+
+
+class Workbench:
+    """Everything that a page or a command does, for scripts.
+
+    Args:
+        workspace: folder for models, captures and results; by default $INTERP_WORKSPACE or ./workspace.
+    """
+
+    def __init__(self, workspace: Path | str | None = None) -> None:
+        self.workspace = Path(workspace) if workspace is not None else default_workspace()
+        self.store = Store(self.workspace)
+        self._models: dict[tuple[str, str, str], Model] = {}
+        self._checks: dict[int, dict[str, dict[str, Any]]] = {}
+
+    def model(
+        self, spec: str = DEFAULT_MODEL, *, dtype: str = "float32", device: str = "cpu", progress: Progress = silent
+    ) -> Model:
+        """Load a model, or hand out the one already loaded."""
+        key = (spec, dtype, device)
+        if key not in self._models:
+            self._models[key] = load(spec, self.workspace, dtype=dtype, device=device, progress=progress)
+        return self._models[key]
+
+    def checks(self, model: Model, progress: Progress = silent) -> dict[str, dict[str, Any]]:
+        """The trust checks of a loaded model, by name, each {status, value, unit, detail}; examined once per model."""
+        if id(model) not in self._checks:
+            found = examine(model, self.workspace, progress)
+            self._checks[id(model)] = {c.name: {k: v for k, v in vars(c).items() if k != "name"} for c in found}
+        return self._checks[id(model)]
+
+    def run(
+        self,
+        analysis: str,
+        model: Model | str = DEFAULT_MODEL,
+        *,
+        spec: dict[str, Any] | Spec | None = None,
+        progress: Progress = silent,
+        **inputs: Any,
+    ) -> Run:
+        """Run an analysis, or answer it from the store.
+
+        Args:
+            analysis: its name.
+            model: a loaded model, or what `model` takes.
+            spec: options by name.
+            inputs: `prompt=…`, or `clean=…, corrupted=…, answer=…, distractor=…`, or `set=…, limit=…, seed=…`, or
+                `file=…`.
+        """
+        request = Request.from_dict(inputs)
+        loaded = self.model(model, progress=progress) if isinstance(model, str) else model
+        return self.run_inputs(analysis, loaded, request.resolve(loaded), spec, request.as_dict(), progress)
+
+    def run_inputs(
+        self,
+        analysis: str,
+        model: Model,
+        inputs: Inputs,
+        spec: dict[str, Any] | Spec | None = None,
+        request: dict[str, Any] | None = None,
+        progress: Progress = silent,
+        *,
+        fresh: bool = False,
+    ) -> Run:
+        """`run` for inputs that are already resolved; `fresh` computes even what is stored and keeps nothing."""
+        chosen = get(analysis)
+        options = spec if isinstance(spec, Spec) else read_spec(chosen, spec or {})
+        checks = self.checks(model)
+        return compute(self.store, chosen, model, inputs, options, request=request, checks=checks, progress=progress, fresh=fresh)
+
+    def reopen(self, run: str, **display: Any) -> Run:
+        """Open a stored run without computing; keyword arguments change what its figures show."""
+        return reopen(self.store, run, display)
+
+    def runs(self) -> pd.DataFrame:
+        """Every run in the workspace, newest first."""
+        return self.store.list_runs()
+
+    def sql(self, query: str, limit: int = 10_000) -> pd.DataFrame:
+        """A read-only query over the store."""
+        return self.store.query(query, limit=limit)

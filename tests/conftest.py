@@ -1,0 +1,42 @@
+"""Shared fixtures: a temporary workspace, tiny models built on the spot, and the real default model, each loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hooks.load import load
+from hooks.model import Model
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the toy models of this test session are built."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty workspace of the test's own."""
+    return tmp_path / "workspace"
+
+
+@pytest.fixture(scope="session")
+def tiny(models_folder: Path) -> Model:
+    """A random three-layer Llama with grouped-query attention."""
+    return load("toy:random", models_folder)
+
+
+@pytest.fixture(scope="session", params=["toy:random", "toy:gpt2", "toy:neox", "toy:qwen3"])
+def any_tiny(request: pytest.FixtureRequest, models_folder: Path) -> Model:
+    """One tiny model of each supported architecture family."""
+    return load(request.param, models_folder)
+
+
+@pytest.fixture(scope="session")
+def real() -> Model:
+    """SmolLM2-135M, converted once into the repository's git-ignored workspace."""
+    return load("smollm2-135m", REPOSITORY / "workspace")
