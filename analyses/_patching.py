@@ -41,7 +41,9 @@ class Runs:
     base: dict[str, float]
 
 
-def read_pair(model: Model, aligned: AlignedPair, sites: Sequence[SiteName], layers: Iterable[int], denoise: bool) -> Runs:
+def read_pair(
+    model: Model, aligned: AlignedPair, sites: Sequence[SiteName], layers: Iterable[int], denoise: bool
+) -> Runs:
     """Run both prompts once; keep the source run's activations at the sites that will be patched."""
     clean_ids, corrupted_ids = (torch.tensor([ids]) for ids in (aligned.clean_ids, aligned.corrupted_ids))
     kinds = {"z" if site == "z_by_position" else site for site in sites}

@@ -8,7 +8,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def bootstrap_mean(values: Floats, *, level: float = 0.95, draws: int = 1000, seed: int = 0) -> tuple[Floats, Floats, Floats]:
+def bootstrap_mean(
+    values: Floats, *, level: float = 0.95, draws: int = 1000, seed: int = 0
+) -> tuple[Floats, Floats, Floats]:
     """Mean over prompts with its percentile bootstrap interval (Efron 1979), prompts resampled with replacement.
 
     Args:

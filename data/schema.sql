@@ -88,7 +88,7 @@ CREATE TABLE extents (
     shape       INTEGER[] NOT NULL,    -- of one row: [d_model], or [head, d_head]
     byte_offset BIGINT  NOT NULL,
     n_bytes     BIGINT  NOT NULL,
-    checksum    VARCHAR NOT NULL,      -- sha256:HEX of those bytes
+    checksum    VARCHAR NOT NULL,      -- crc32:HEX of those bytes
     nan_count   BIGINT  NOT NULL,      -- elements, after the cast to dtype
     inf_count   BIGINT  NOT NULL
 );

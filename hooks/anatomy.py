@@ -13,7 +13,7 @@ from hooks.geometry import Geometry
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Module paths of one family. Paths of block parts are relative to a block; `fused` says how q, k and v are packed."""
+    """Module paths of one family; those of block parts start at the block. `fused` says how q, k and v are packed."""
 
     embed: str
     blocks: str
@@ -28,6 +28,7 @@ class Anatomy:
     fused: Literal["none", "thirds", "per_head"] = "none"
     qkv: str = ""
     input_major: bool = False
+    rotary: str = ""
 
 
 _LLAMA = Anatomy(
@@ -41,6 +42,7 @@ _LLAMA = Anatomy(
     out_projection="self_attn.o_proj",
     mlp_pre="mlp.gate_proj",
     mlp_post="mlp.down_proj",
+    rotary="model.rotary_emb",
 )
 _GPT2 = Anatomy(
     embed="transformer.wte",
@@ -70,6 +72,7 @@ _NEOX = Anatomy(
     mlp_post="mlp.dense_4h_to_h",
     fused="per_head",
     qkv="attention.query_key_value",
+    rotary="gpt_neox.rotary_emb",
 )
 FAMILIES: dict[str, Anatomy] = {
     "llama": _LLAMA,

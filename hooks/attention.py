@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,21 @@ import torch
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
+from hooks.ragged import Segment, ragged_attention
+
 NAME = "interp_workbench"
 Edit = Callable[[Tensor], Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Set on an attention module by a fast sweep: rows are packed tails that also read the base run's keys and values.
+
+    `base` holds them as [1 pos key_value_head d_head].
+    """
+
+    base: tuple[Tensor, Tensor]
+    segments: Sequence[Segment]
 
 
 @dataclass
@@ -63,12 +76,14 @@ def attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     taps: AttentionTaps | None = getattr(module, "interp_taps", None)
-    if taps is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    query = _through(taps, "rot_q", query)
-    key = _through(taps, "rot_k", key)
-    value = _through(taps, "v", value)
-    if not taps.wants_pattern:
+    if taps is not None:
+        query, key, value = (_through(taps, kind, x) for kind, x in (("rot_q", query), ("rot_k", key), ("v", value)))
+    ragged: Ragged | None = getattr(module, "interp_ragged", None)
+    if ragged is not None:
+        base = (rearrange(ragged.base[0][0], "p h d -> h p d"), rearrange(ragged.base[1][0], "p h d -> h p d"))
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return ragged_attention(query, key, value, base, ragged.segments, scale), None
+    if taps is None or not taps.wants_pattern:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]
     key, value = (repeat(x, "batch group src d -> batch (group queries) src d", queries=groups) for x in (key, value))

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 
 
 def bridge_over(model: Model) -> Any:
-    """A `TransformerBridge` that shares every parameter and buffer with `model.module`; no weight is held twice.
+    """A `TransformerBridge` over the very tensors of `model.module`; no weight is held twice.
 
-    The bridge wraps its Hugging Face module in place, so it gets a module of its own: a skeleton on the meta device whose
-    tensors are assigned, not copied.
+    One exception: GPT-NeoX interleaves q, k and v head by head, so TransformerLens copies them apart (a quarter of a
+    block). A later edit of those weights in place would reach only one lane.
+
+    The bridge wraps its Hugging Face module in place, so it gets a module of its own: a skeleton on the meta device
+    whose tensors are assigned, not copied.
     """
     from transformer_lens.model_bridge import TransformerBridge
 
-    config = copy.deepcopy(model.module.config)
+    config: Any = copy.deepcopy(model.module.config)
     config._attn_implementation = "eager"
     with torch.device("meta"):
         twin: Any = type(model.module)(config)

@@ -59,7 +59,11 @@ def run_with_cache(
         sites: what to keep; derived sites (norm scales, per-head results) are computed from what they read.
         interventions: applied in order, before capture at the same site.
         last_only: compute the logits of the last position alone, [batch 1 d_vocab].
+
+    Raises:
+        InputError: tokens of another shape or longer than the context, a site or value that does not fit the model.
     """
+    _check_tokens(model, tokens)
     wanted = list(dict.fromkeys(site.whole for site in sites))
     check(tuple(interventions), model.geometry)
     for site in wanted:
@@ -71,6 +75,15 @@ def run_with_cache(
     with model.lock, hooked(taps):
         logits = _forward(model, tokens, last_only, kept if Site(None, "ln_final_input") in stored else None)
     return Cache(logits, {site: _derive(model, site, kept) for site in wanted})
+
+
+def _check_tokens(model: Model, tokens: Tensor) -> None:
+    if tokens.ndim != 2 or not tokens.numel():
+        raise InputError(f"tokens must be [batch pos] with at least one token; got shape {tuple(tokens.shape)}")
+    if tokens.shape[1] > model.geometry.n_ctx:
+        raise InputError(
+            f"{tokens.shape[1]} tokens are too many: {model.identity.name} reads at most {model.geometry.n_ctx}"
+        )
 
 
 def _forward(model: Model, tokens: Tensor, last_only: bool, kept: dict[Site, Tensor] | None) -> Tensor:
@@ -112,7 +125,9 @@ def _derive(model: Model, site: Site, kept: dict[Site, Tensor]) -> Tensor:
     stored = kept[_storage(model, site)]
     if site.kind == "result":
         assert site.layer is not None
-        return einsum(stored, model.W_O(site.layer), "batch pos head d_head, head d_head d_model -> batch pos head d_model")
+        return einsum(
+            stored, model.W_O(site.layer), "batch pos head d_head, head d_head d_model -> batch pos head d_model"
+        )
     if site.kind.endswith(("_scale", "_normalized")):
         norm = model.norm(site.layer, site.kind.rpartition("_")[0])
         scale = norm.scale(stored)

@@ -6,7 +6,7 @@ Several on one site apply in the order given. `Site.head` and `Site.position` na
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,18 +28,22 @@ class Intervention:
         """The new value of the selected slice; same shape, or broadcastable to it."""
         raise NotImplementedError
 
+    def at_next_layer(self) -> Intervention:
+        """The same change at resid_pre of the next layer: what resid_post of this one is."""
+        assert self.site.layer is not None
+        return replace(self, site=replace(self.site, layer=self.site.layer + 1, kind="resid_pre"))
+
     def edited(self, activation: Tensor) -> Tensor:
         """A copy of `activation` (the site's canonical shape) with the selected slice changed."""
         index = selection(self.site, activation)
         result = activation.clone()
         selected = result[index]
-        changed = self.change(selected)
         try:
-            result[index] = changed.to(activation.dtype)
-        except RuntimeError as error:
+            result[index] = self.change(selected).to(activation)
+        except (RuntimeError, IndexError) as error:
             raise InputError(
-                f"{type(self).__name__} at {self.site.label}: a value of shape {tuple(changed.shape)} does not fit "
-                f"the selected shape {tuple(selected.shape)}"
+                f"{type(self).__name__} at {self.site.label} does not fit the selected shape "
+                f"{tuple(selected.shape)}: {str(error).splitlines()[0]}"
             ) from error
         return result
 
@@ -70,7 +74,7 @@ class Add(Intervention):
     scale: float = 1.0
 
     def change(self, selected: Tensor) -> Tensor:
-        return selected + self.scale * self.direction.to(selected.dtype)
+        return selected + self.scale * self.direction.to(selected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +146,15 @@ def _positions(site: Site, length: int) -> slice | list[int]:
         if not -length <= position < length:
             raise InputError(f"position {position} of {site.label} does not exist: valid are 0 to {length - 1}")
     return [position % length for position in asked]
+
+
+def shifted(one: Intervention, start: int, total: int) -> Intervention:
+    """The same intervention for an activation that begins at position `start` of a prompt of `total` tokens."""
+    position = one.site.position
+    if start == 0 or position is None:
+        return one
+    asked = (position,) if isinstance(position, int) else position
+    return replace(one, site=replace(one.site, position=tuple(place % total - start for place in asked)))
 
 
 def check(interventions: tuple[Intervention, ...], geometry: Geometry) -> None:

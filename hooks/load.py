@@ -12,7 +12,9 @@ from hooks.model import DTYPES, Model, ModelIdentity
 from hooks.progress import Progress, silent
 
 
-def load(spec: str, workspace: Path, *, dtype: str = "float32", device: str = "cpu", progress: Progress = silent) -> Model:
+def load(
+    spec: str, workspace: Path, *, dtype: str = "float32", device: str = "cpu", progress: Progress = silent
+) -> Model:
     """Load a model.
 
     Args:
@@ -35,34 +37,49 @@ def load(spec: str, workspace: Path, *, dtype: str = "float32", device: str = "c
         raise InputError(f"device {device!r} is not there: {str(error).splitlines()[0]}") from error
     identity = ModelIdentity(
         name=checkpoint.name,
+        spec=spec,
         source=checkpoint.source,
         revision=checkpoint.revision,
         quantisation=checkpoint.quantisation,
         dtype=dtype,
     )
     progress(1.0, f"{checkpoint.name} is ready")
-    return Model(module, tokenizer, identity)
+    return Model(module, tokenizer, identity, checkpoint.folder)
+
+
+def read_module(folder: Path, dtype: str, attention_function: str | None = None) -> Any:
+    """A plain Hugging Face causal model from a checkpoint folder, on the CPU, in eval mode.
+
+    Args:
+        folder: a folder with `config.json` and safetensors.
+        dtype: one of DTYPES.
+        attention_function: a registered name; None leaves Hugging Face its own choice.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    chosen = {} if attention_function is None else {"attn_implementation": attention_function}
+    return AutoModelForCausalLM.from_pretrained(
+        str(folder),
+        dtype=DTYPES[dtype],
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **chosen,
+    ).eval()
 
 
 def _read(checkpoint: Checkpoint, dtype: str) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoConfig, AutoTokenizer
 
     from hooks.anatomy import anatomy_of
 
-    logging.disable_progress_bar()
     attention.register()
     folder = str(checkpoint.folder)
     try:
         anatomy_of(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
-        module = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention.NAME,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        module = read_module(checkpoint.folder, dtype, attention.NAME)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except InputError:
         raise

@@ -1,4 +1,4 @@
-"""Metrics: one number per prompt from the logits of its last position. Signs as in the field: higher is more correct."""
+"""Metrics: one number per prompt from the logits of its last position. Signs as in the field: more is more correct."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ class Metric:
     name: str
     unit: str
 
+    @property
+    def columns(self) -> tuple[int, ...] | None:
+        """The token ids whose logits it reads; None when it needs the whole vocabulary."""
+        return None
+
     def __call__(self, logits: Tensor) -> Tensor:
         """[batch d_vocab] logits at the metric's position → [batch] values in fp32."""
         raise NotImplementedError
@@ -25,6 +30,10 @@ class LogitDiff(Metric):
 
     answer: int
     distractor: int
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        return (self.answer, self.distractor)
 
     def __call__(self, logits: Tensor) -> Tensor:
         logits = logits.float()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +24,13 @@ DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bf
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What makes results comparable: two models with equal identities hold the same numbers."""
+    """What makes results comparable: two models with equal identities hold the same numbers.
+
+    `spec` is what to type to load it again; `source` says in words where the weights came from.
+    """
 
     name: str
+    spec: str
     source: str
     revision: str
     quantisation: str
@@ -40,10 +45,12 @@ class ModelIdentity:
 class Model:
     """A decoder-only model ready to be read and edited. Use `hooks.load.load` to make one."""
 
-    def __init__(self, module: nn.Module, tokenizer: Any, identity: ModelIdentity) -> None:
+    def __init__(self, module: nn.Module, tokenizer: Any, identity: ModelIdentity, folder: Path | None = None) -> None:
+        """`folder` is the checkpoint's folder on disk, from which trust checks read a second copy."""
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.identity = identity
+        self.folder = folder
         self.anatomy = anatomy_of(module.config)
         self.geometry = geometry_of(module)
         self.lock = threading.RLock()
@@ -60,7 +67,7 @@ class Model:
 
     @cached_property
     def bridge(self) -> Any:
-        """TransformerLens' bridge over the very same tensors: names, gradients and arbitrary hooks, at its own speed."""
+        """TransformerLens' bridge over the very same tensors: names, gradients, arbitrary hooks; slower."""
         from hooks.bridge import bridge_over
 
         return bridge_over(self)
@@ -71,7 +78,9 @@ class Model:
         if not ids:
             raise InputError("the prompt is empty: give at least one token of text")
         if len(ids) > self.geometry.n_ctx:
-            raise InputError(f"the prompt has {len(ids)} tokens; {self.identity.name} reads at most {self.geometry.n_ctx}")
+            raise InputError(
+                f"the prompt has {len(ids)} tokens; {self.identity.name} reads at most {self.geometry.n_ctx}"
+            )
         return ids
 
     def tokens(self, text: str) -> Tensor:

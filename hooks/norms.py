@@ -37,8 +37,9 @@ class Norm:
 
     def scale(self, x: Tensor) -> Tensor:
         """[… 1] in fp32: sqrt(mean(centred²) + ε)."""
-        eps = getattr(self.module, "variance_epsilon", None) or getattr(self.module, "eps", 0.0)
-        return (self.centre(x.float()).square().mean(dim=-1, keepdim=True) + float(eps)).sqrt()
+        eps: Any = getattr(self.module, "variance_epsilon", None)
+        eps = self.module.eps if eps is None else eps
+        return (self.centre(x.float()).square().mean(dim=-1, keepdim=True) + eps).sqrt()
 
     def linear(self, part: Tensor, scale: Tensor) -> Tensor:
         """What `part` of a residual contributes to the normalised stream when `scale` is frozen; linear in `part`."""

@@ -18,7 +18,7 @@ class Tokenises(Protocol):
 
 @dataclass(frozen=True)
 class PromptPair:
-    """Two prompts that differ where the answer is decided; `answer` is right for `clean`, `distractor` for `corrupted`."""
+    """Two prompts that differ where the answer is decided: `answer` is right for clean, `distractor` for corrupted."""
 
     clean: str
     corrupted: str
@@ -53,6 +53,8 @@ def align(model: Tokenises, pair: PromptPair) -> AlignedPair:
     clean, corrupted = model.encode(pair.clean), model.encode(pair.corrupted)
     if len(clean) != len(corrupted):
         raise InputError(_length_message(model, clean, corrupted))
+    if clean == corrupted:
+        raise InputError(f"clean and corrupted are the same prompt, {pair.clean!r}: there is nothing to patch")
     answer, distractor = model.single_token(pair.answer), model.single_token(pair.distractor)
     if answer == distractor:
         raise InputError(f"answer {pair.answer!r} and distractor {pair.distractor!r} are the same token; give two")
@@ -60,7 +62,9 @@ def align(model: Tokenises, pair: PromptPair) -> AlignedPair:
 
 
 def _length_message(model: Tokenises, clean: list[int], corrupted: list[int]) -> str:
-    parts = next((i for i, (a, b) in enumerate(zip(clean, corrupted, strict=False)) if a != b), min(len(clean), len(corrupted)))
+    parts = next(
+        (i for i, (a, b) in enumerate(zip(clean, corrupted, strict=False)) if a != b), min(len(clean), len(corrupted))
+    )
     around = [" | ".join(model.str_tokens(ids[max(0, parts - 1) : parts + 4])) for ids in (clean, corrupted)]
     return (
         f"clean has {len(clean)} tokens and corrupted {len(corrupted)}: they part at token {parts} "

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hooks.capture import run_with_cache
 from hooks.errors import InputError, unknown
+from hooks.geometry import Geometry
 from hooks.progress import Progress, silent
 from hooks.sites import PATTERN_KINDS, Site
 
@@ -54,7 +55,7 @@ class CapturePlan:
     batch: int = 8
 
     def check(self, model: Model) -> None:
-        """Raise InputError for sites this model lacks, unknown formats, or T×T sites (use attention statistics)."""
+        """Raise InputError for sites this model lacks or that name a position, unknown formats, or T×T sites."""
         if self.dtype not in STORED:
             raise unknown("capture dtype", self.dtype, STORED)
         if not self.sites:
@@ -62,7 +63,11 @@ class CapturePlan:
         for site in self.sites:
             site.check(model.geometry)
             if site.kind in PATTERN_KINDS:
-                raise InputError(f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k")
+                raise InputError(
+                    f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k"
+                )
+            if site.position is not None:
+                raise InputError(f"{site.label} names a position; a capture chooses with tokens='all' or 'last'")
 
     def cost(self, model: Model, prompts: Sequence[Sequence[int]]) -> CaptureCost:
         """Predict the cost for token-id prompts; seconds come from one timed forward of the median length."""
@@ -70,7 +75,7 @@ class CapturePlan:
         lengths = sorted(len(p) for p in prompts)
         kept = [n if self.tokens == "all" else 1 for n in lengths]
         width = STORED[self.dtype].itemsize
-        per_token = sum(prod(site.shape(model.geometry, 1, 1)) for site in self.sites)
+        per_token = sum(_numbers(site, model.geometry) for site in dict.fromkeys(self.sites))
         longest = lengths[-1] if lengths else 0
         seconds = _seconds_per_token(model, lengths[len(lengths) // 2]) * sum(lengths) if lengths else 0.0
         return CaptureCost(
@@ -81,7 +86,9 @@ class CapturePlan:
             seconds=seconds,
         )
 
-    def run(self, model: Model, prompts: dict[int, Sequence[int]], progress: Progress = silent) -> Iterator[CapturedPrompt]:
+    def run(
+        self, model: Model, prompts: dict[int, Sequence[int]], progress: Progress = silent
+    ) -> Iterator[CapturedPrompt]:
         """Capture token-id prompts, keyed by index, one at a time in batches of equal length."""
         self.check(model)
         done = 0
@@ -96,6 +103,11 @@ class CapturePlan:
         positions = tuple(range(len(ids))) if self.tokens == "all" else (len(ids) - 1,)
         kept = {site: value[list(positions)].to(STORED[self.dtype]) for site, value in activations.items()}
         return CapturedPrompt(index, tuple(ids), positions, kept)
+
+
+def _numbers(site: Site, geometry: Geometry) -> int:
+    """Numbers that one token of `site` takes; one head of many takes its share."""
+    return prod(site.shape(geometry, 1, 1)) // (1 if site.head is None else site.heads(geometry))
 
 
 def _buckets(prompts: dict[int, Sequence[int]], size: int) -> Iterator[list[int]]:

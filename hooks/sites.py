@@ -116,7 +116,9 @@ class Site:
             return geometry.n_heads
         if self.kind in KEY_HEAD_KINDS:
             return geometry.n_key_value_heads
-        raise InputError(f"{self.kind!r} has no heads; with heads: {', '.join(sorted(QUERY_HEAD_KINDS | KEY_HEAD_KINDS))}")
+        raise InputError(
+            f"{self.kind!r} has no heads; with heads: {', '.join(sorted(QUERY_HEAD_KINDS | KEY_HEAD_KINDS))}"
+        )
 
     def shape(self, geometry: Geometry, batch: int, pos: int) -> tuple[int, ...]:
         """Shape of the whole activation at this site for `batch` prompts of `pos` tokens."""

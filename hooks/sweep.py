@@ -1,6 +1,7 @@
 """Sweeps: many interventions on one prompt, a few metrics each.
 
-`define` is the definition, one full forward a cell; any faster engine must equal it and is compared with it in tests.
+`define` is the definition, one full forward a cell; the fast engine (`hooks/fast_sweep.py`) must equal it and is
+compared with it in tests. What the fast engine cannot express is computed by the definition, and the result says so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from hooks.capture import run_with_cache
 from hooks.errors import InputError, unknown
+from hooks.fast_sweep import expressible, fast, why_not
 from hooks.interventions import Intervention
 from hooks.metrics import Metric
 from hooks.progress import Progress, silent
@@ -22,7 +24,7 @@ from hooks.progress import Progress, silent
 if TYPE_CHECKING:
     from hooks.model import Model
 
-ENGINES = ("definition",)
+ENGINES = ("fast", "definition")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +47,18 @@ class SweepPlan:
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """`values` is [cell metric] in the order of the cells and metrics; `engine` names what computed it."""
+    """`values` is [cell metric] in the order of the cells and metrics; `engine` names what computed it.
+
+    `fallback` says how many cells the definition computed although the fast engine was asked for, and why; "" if none.
+    """
 
     values: Tensor
     engine: str
     seconds: float
+    fallback: str = ""
 
 
-def plan(model: Model, tokens: Tensor, cells: Sequence[Cell], engine: str = "definition") -> SweepPlan:
+def plan(model: Model, tokens: Tensor, cells: Sequence[Cell], engine: str = "fast") -> SweepPlan:
     """Count the forwards of a sweep and estimate its time from one timed forward."""
     _known(engine)
     started = time.perf_counter()
@@ -66,7 +72,7 @@ def run_sweep(
     cells: Sequence[Cell],
     metrics: Sequence[Metric],
     *,
-    engine: str = "definition",
+    engine: str = "fast",
     progress: Progress = silent,
 ) -> SweepResult:
     """Apply every cell's interventions to `tokens` [1 pos] and read the metrics off the last position.
@@ -78,9 +84,20 @@ def run_sweep(
     if tokens.ndim != 2 or tokens.shape[0] != 1:
         raise InputError(f"a sweep reads one prompt, tokens [1 pos]; got shape {tuple(tokens.shape)}")
     started = time.perf_counter()
-    values = define(model, tokens, cells, metrics, progress)
+    values, fallback = torch.empty(len(cells), len(metrics)), ""
+    reason = why_not(model, tokens.shape[1]) if engine == "fast" else "asked for"
+    quick = [] if reason else [index for index, cell in enumerate(cells) if expressible(cell)]
+    slow = [index for index in range(len(cells)) if index not in set(quick)]
+    if quick:
+        values[quick] = fast(model, tokens, [cells[i] for i in quick], metrics, progress)
+    if slow:
+        values[slow] = define(model, tokens, [cells[i] for i in slow], metrics, progress)
+    if slow and engine == "fast":
+        fallback = (
+            f"{len(slow)} of {len(cells)} cells by the definition: {reason or 'they edit patterns or embeddings'}"
+        )
     _refuse_nan(values, cells, metrics)
-    return SweepResult(values, engine, time.perf_counter() - started)
+    return SweepResult(values, engine, time.perf_counter() - started, fallback)
 
 
 def define(

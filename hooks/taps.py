@@ -1,7 +1,7 @@
 """Taps: one way to hook any site of the plain module, whatever the architecture calls it.
 
-An edit is `f(activation) -> activation | None`, given the site's canonical shape (see `Site.shape`); returning None only
-looks. Every tap hands back a handle; `hooked` removes them whatever happens.
+An edit is `f(activation) -> activation | None`, given the site's canonical shape (see `Site.shape`); returning None
+only looks. Every tap hands back a handle; `hooked` removes them whatever happens.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _on_input(module: nn.Module, edit: Edit) -> Handle:
 
 
 def _on_shared_input(module: nn.Module, edit: Edit) -> Handle:
-    """The residual and the norm's input are one tensor between the sublayers: writing in place changes both, exactly."""
+    """The residual and the norm's input are one tensor here: writing in place changes both, exactly."""
 
     def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         changed = edit(inputs[0])

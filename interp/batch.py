@@ -1,11 +1,11 @@
 """Batch files: models × inputs × analyses × grids of options, expanded to content-keyed runs.
 
-    models:   [smollm2-135m, {model: toy:random, dtype: float32}]
-    inputs:   [{set: ioi, limit: 16}, {prompt: "The capital of France is"}]
-    analyses:
-      - analysis: activation_patching
-        spec: {direction: denoising}
-        grid: {sites: [[resid_pre], [mlp_out]]}
+models:   [smollm2-135m, {model: toy:random, dtype: float32}]
+inputs:   [{set: ioi, limit: 16}, {prompt: "The capital of France is"}]
+analyses:
+  - analysis: activation_patching
+    spec: {direction: denoising}
+    grid: {sites: [[resid_pre], [mlp_out]]}
 """
 
 from __future__ import annotations
@@ -55,22 +55,32 @@ def read_batch(file: Path) -> list[BatchItem]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"batch file {file} cannot be read: {' '.join(str(error).split())}") from error
     keys = ("models", "inputs", "analyses")
-    if not isinstance(content, dict) or set(content) != set(keys) or not all(isinstance(content[k], list) for k in keys):
-        raise InputError(f"batch file {file} must be a mapping with the lists {', '.join(keys)}; see docs/guide/batch.md")
+    if (
+        not isinstance(content, dict)
+        or set(content) != set(keys)
+        or not all(isinstance(content[k], list) for k in keys)
+    ):
+        raise InputError(
+            f"batch file {file} must be a mapping with the lists {', '.join(keys)}; see docs/guide/batch.md"
+        )
     models = [_model(entry) for entry in content["models"]]
     requests = [Request.from_dict(_mapping(entry, "inputs")) for entry in content["inputs"]]
     specs = [one for entry in content["analyses"] for one in _grid(_mapping(entry, "analyses"))]
     return [BatchItem(m, d, a, r, s) for (m, d), r, (a, s) in itertools.product(models, requests, specs)]
 
 
-def run_batch(bench: Workbench, items: Sequence[BatchItem], progress: Progress, executor: Executor | None = None) -> pd.DataFrame:
+def run_batch(
+    bench: Workbench, items: Sequence[BatchItem], progress: Progress, executor: Executor | None = None
+) -> pd.DataFrame:
     """Run the items; one row each with its key, status and error. Finished runs are answered from the store."""
     chosen = executor or InThisProcess()
     rows: list[dict[str, Any]] = []
     for index, outcome in enumerate(chosen.map(lambda item: _run_one(bench, item), items)):
         rows.append(items[index].as_row() | outcome)
         progress((index + 1) / len(items), f"run {index + 1} of {len(items)}: {outcome['status']}")
-    return pd.DataFrame(rows, columns=["model", "dtype", "analysis", "inputs", "spec", "run", "status", "seconds", "error"])
+    return pd.DataFrame(
+        rows, columns=["model", "dtype", "analysis", "inputs", "spec", "run", "status", "seconds", "error"]
+    )
 
 
 def _run_one(bench: Workbench, item: BatchItem) -> dict[str, Any]:

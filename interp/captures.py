@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.captures import CaptureWriter
+
 from hooks.errors import InputError
 from hooks.plan import CaptureCost, CapturePlan
 from hooks.progress import Progress, silent
@@ -72,7 +73,7 @@ def capture(
 
 
 def read_prompts(model: Model, request: Request, lines: str | None) -> list[str]:
-    """The prompts to capture: one, the clean prompts of pairs, or the lines of a text or JSONL file (`text` or `prompt`)."""
+    """The prompts to capture: one, the clean prompts of pairs, or the lines of a text or JSONL file (`text`)."""
     if lines is None:
         inputs = request.resolve(model)
         return [inputs.prompt] if inputs.prompt is not None else [pair.clean for pair in inputs.pairs]

@@ -29,7 +29,9 @@ def cli(traceback: bool, workspace: str | None) -> None:
 
 @cli.command()
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port on this machine")
-@click.option("--address", default="127.0.0.1", show_default=True, help="address to listen on; others can reach all but 127.0.0.1")
+@click.option(
+    "--address", default="127.0.0.1", show_default=True, help="address to listen on; others can reach all but 127.0.0.1"
+)
 def app(port: int, address: str) -> None:
     """Start the browser app; its address is printed."""
     from interp.serve import serve

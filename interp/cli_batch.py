@@ -44,7 +44,13 @@ def rerun(figure: Path, target: Path | None, as_json: bool) -> None:
     if target:
         again.run.export(target, again.recipe["figure"] or None)
     words = [f"{name}: {'identical' if same else 'DIFFERENT'}" for name, same in again.same.items()]
-    told = {"figure": str(figure), "run": again.recipe["run"], "exact": again.exact, "frames": again.same, "notes": again.differences}
+    told = {
+        "figure": str(figure),
+        "run": again.recipe["run"],
+        "exact": again.exact,
+        "frames": again.same,
+        "notes": again.differences,
+    }
     say(told if as_json else "\n".join([*words, *again.differences]), as_json)
     if not again.exact:
         sys.exit(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hooks.plan import CapturePlan
+from hooks.plan import STORED, CapturePlan
 from interp.captures import capture as keep
 from interp.captures import read_prompts, sites_of
 from interp.cli_run import INPUT_NAMES
@@ -18,11 +18,22 @@ from interp.workbench import Workbench
 @with_options(*(o for o in MODEL_OPTIONS), *INPUT_OPTIONS, JSON_OPTION)
 @click.command()
 @click.argument("name")
-@click.option("--site", "sites", multiple=True, required=True, help="TransformerLens name, or a kind such as resid_post; may be repeated")
-@click.option("--layer", "layers", multiple=True, type=click.IntRange(0), help="layers for kinds [default: all]; may be repeated")
-@click.option("--tokens", type=click.Choice(["all", "last"]), default="all", show_default=True, help="positions to keep")
-@click.option("--store-dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True,
-              help="number format on disk")  # fmt: skip
+@click.option(
+    "--site",
+    "sites",
+    multiple=True,
+    required=True,
+    help="TransformerLens name, or a kind such as resid_post; may be repeated",
+)
+@click.option(
+    "--layer", "layers", multiple=True, type=click.IntRange(0), help="layers for kinds [default: all]; may be repeated"
+)
+@click.option(
+    "--tokens", type=click.Choice(["all", "last"]), default="all", show_default=True, help="positions to keep"
+)
+@click.option(
+    "--store-dtype", type=click.Choice(list(STORED)), default="float32", help="number format on disk [float32]"
+)
 @click.option("--prompts", "lines", metavar="FILE", help="a prompt a line, or JSONL with text")
 @click.option("--plan", "plan_only", is_flag=True, help="only say what it would cost")
 def capture(
@@ -36,7 +47,9 @@ def capture(
     prompts = read_prompts(loaded, request, lines)
     plan = CapturePlan(sites_of(loaded, sites, layers), tokens, store_dtype)
     cost = plan.cost(loaded, [loaded.encode(text) for text in prompts])
-    told = f"{cost.prompts} prompts, {cost.tokens} tokens, {cost.payload_bytes / 1e6:.1f} MB, about {cost.seconds:.1f} s"
+    told = (
+        f"{cost.prompts} prompts, {cost.tokens} tokens, {cost.payload_bytes / 1e6:.1f} MB, about {cost.seconds:.1f} s"
+    )
     if plan_only:
         report.close()
         say({"capture": name, "cost": vars(cost)} if as_json else told, as_json)
@@ -45,4 +58,7 @@ def capture(
     done = keep(bench, loaded, name, prompts, plan, report)
     report.close()
     summary = {"capture": name, "prompts": done.prompts, "resumed": done.resumed, "cost": vars(cost)}
-    say(summary if as_json else f"capture {name}: {done.prompts} prompts, {done.resumed} of them were there before", as_json)
+    say(
+        summary if as_json else f"capture {name}: {done.prompts} prompts, {done.resumed} of them were there before",
+        as_json,
+    )

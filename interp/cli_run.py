@@ -16,7 +16,9 @@ from interp.workbench import Workbench
 
 WIDTHS = ("one-column", "two-column", "page")
 OUTPUT_OPTIONS = (
-    click.Option(["--export"], multiple=True, metavar="FILE", help="write .svg .pdf .png .html .csv or .parquet; may be repeated"),
+    click.Option(
+        ["--export"], multiple=True, metavar="FILE", help="write .svg .pdf .png .html .csv or .parquet; may be repeated"
+    ),
     click.Option(["--figure"], help="which figure to export [default: the first]"),
     click.Option(["--width"], type=click.Choice(WIDTHS), default="two-column", show_default=True, help="printed width"),
     JSON_OPTION,
@@ -32,7 +34,9 @@ class AnalysisGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         analysis = get(name)
-        text = f"{analysis.question}\n\nNeeds {' or '.join(analysis.needs)}. {analysis.meaning} Source: {analysis.paper}."
+        text = (
+            f"{analysis.question}\n\nNeeds {' or '.join(analysis.needs)}. {analysis.meaning} Source: {analysis.paper}."
+        )
         options = (*MODEL_OPTIONS, *INPUT_OPTIONS, *spec_options(analysis.spec), *OUTPUT_OPTIONS)
         return click.Command(name, params=list(options), callback=_runner(name), help=text)
 
@@ -85,8 +89,12 @@ def _summary(done: Run) -> str:
 @click.option("--to", "targets", multiple=True, required=True, metavar="FILE", help="file to write; may be repeated")
 @click.option("--figure", help="which figure [default: the first]")
 @click.option("--width", type=click.Choice(WIDTHS), default="two-column", show_default=True, help="printed width")
-@click.option("--show", multiple=True, metavar="FIELD=VALUE", help="change a display option of the figure; may be repeated")
-def export(run_key: str, targets: tuple[str, ...], figure: str | None, width: str, show: tuple[str, ...], as_json: bool) -> None:
+@click.option(
+    "--show", multiple=True, metavar="FIELD=VALUE", help="change a display option of the figure; may be repeated"
+)
+def export(
+    run_key: str, targets: tuple[str, ...], figure: str | None, width: str, show: tuple[str, ...], as_json: bool
+) -> None:
     """Export a past run, by its key or the beginning of it, without computing."""
     check_exports(targets)
     display = {}

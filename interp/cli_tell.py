@@ -25,7 +25,10 @@ def models(as_json: bool) -> None:
 @click.command()
 def analyses(as_json: bool) -> None:
     """List the analyses."""
-    rows = [{"name": a.name, "needs": " or ".join(a.needs), "question": a.question, "paper": a.paper} for a in registry().values()]
+    rows = [
+        {"name": a.name, "needs": " or ".join(a.needs), "question": a.question, "paper": a.paper}
+        for a in registry().values()
+    ]
     say(pd.DataFrame(rows), as_json)
 
 
@@ -34,7 +37,12 @@ def analyses(as_json: bool) -> None:
 def sets(as_json: bool) -> None:
     """List the prompt sets that ship."""
     infos = [prompt_sets.describe(name) for name in prompt_sets.names()]
-    say(pd.DataFrame([{"name": i.name, "title": i.title, "licence": i.licence, "description": i.description} for i in infos]), as_json)
+    say(
+        pd.DataFrame(
+            [{"name": i.name, "title": i.title, "licence": i.licence, "description": i.description} for i in infos]
+        ),
+        as_json,
+    )
 
 
 @with_options(JSON_OPTION)

@@ -1,4 +1,4 @@
-"""What the commands share: progress on stderr, tables and JSON on stdout, the options every command that loads a model has."""
+"""What the commands share: progress on stderr, tables and JSON on stdout, options for models and inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pandas as pd
 from interp.runs import records
 
 MODEL_OPTIONS = (
-    click.Option(["--model"], default="smollm2-135m", show_default=True, help="name, toy:NAME, folder, GGUF file or hub id"),
+    click.Option(
+        ["--model"], default="smollm2-135m", show_default=True, help="name, toy:NAME, folder, GGUF file or hub id"
+    ),
     click.Option(
         ["--dtype"],
         default="float32",

@@ -1,4 +1,4 @@
-"""Where batch items run. The interface is one method, so that a distributed engine can stand in without other changes."""
+"""Where batch items run. The interface is one method: a distributed engine can stand in without other changes."""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ class Request:
         """Read the `inputs` of a batch file. Raises InputError naming unknown keys."""
         unknown = set(given) - set(cls.__dataclass_fields__)
         if unknown:
-            raise InputError(f"unknown input {', '.join(sorted(unknown))!r}; valid: {', '.join(cls.__dataclass_fields__)}")
+            raise InputError(
+                f"unknown input {', '.join(sorted(unknown))!r}; valid: {', '.join(cls.__dataclass_fields__)}"
+            )
         return cls(**given)
 
     def resolve(self, model: Model) -> Inputs:

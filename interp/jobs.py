@@ -54,7 +54,7 @@ class Job:
             self.status = "done"
         except Cancelled:
             self.status = "cancelled"
-        except BaseException as error:  # noqa: BLE001 - a thread's failure is shown to the user, whatever it is
+        except BaseException as error:
             self.error, self.status = error, "failed"
         finally:
             self.ended = time.monotonic()

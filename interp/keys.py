@@ -21,9 +21,12 @@ def token_ids(model: Model, inputs: Inputs) -> dict[str, Any]:
 
 
 def run_key(analysis: Analysis, model: Model, inputs: Inputs, spec: Spec) -> str:
-    """A 24-digit hexadecimal SHA-256 of model identity, token ids, analysis name and version, and computed spec."""
+    """24 hexadecimal digits of the SHA-256 of weights, token ids, analysis name and version, and computed spec.
+
+    The weights are told by revision, quantisation, dtype and processing, not by the name they were asked for.
+    """
     content = {
-        "model": model.identity.as_dict(),
+        "model": {k: v for k, v in model.identity.as_dict().items() if k not in ("name", "spec", "source")},
         "tokens": token_ids(model, inputs),
         "analysis": [analysis.name, analysis.version],
         "spec": spec.computed(),

@@ -37,7 +37,9 @@ def plain_type(annotation: Any) -> tuple[Any, bool]:
 def bounds(field: FieldInfo) -> str:
     """The field's limits in words, e.g. `1 ≤ value ≤ 50`; empty when there are none."""
     signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
-    found = [f"{sign} {getattr(m, at)}" for m in field.metadata for kind, (sign, at) in signs.items() if isinstance(m, kind)]
+    found = [
+        f"{sign} {getattr(m, at)}" for m in field.metadata for kind, (sign, at) in signs.items() if isinstance(m, kind)
+    ]
     return " and ".join(found)
 
 

@@ -38,18 +38,21 @@ def rerun(bench: Workbench, figure: Path, progress: Progress = silent) -> Rerun:
     """
     recipe = read_recipe(figure)
     wanted = recipe["model"]
-    model = bench.model(wanted["source"], dtype=wanted["dtype"], progress=progress)
+    model = bench.model(wanted["spec"], dtype=wanted["dtype"], progress=progress)
     found = model.identity.as_dict()
     if found["revision"] != wanted["revision"]:
         raise InputError(
-            f"{figure} was made with {wanted['name']} revision {wanted['revision']}, but {wanted['source']} now holds "
+            f"{figure} was made with {wanted['name']} revision {wanted['revision']}, but {wanted['spec']} now holds "
             f"revision {found['revision']}: the same data cannot come out; restore that checkpoint"
         )
     inputs = Inputs.from_dict(recipe["inputs"])
     run = bench.run_inputs(
         recipe["analysis"], model, inputs, recipe["spec"], recipe["inputs"].get("request"), progress, fresh=True
     )
-    same = {name: name in run.frames and frame_digest(run.frames[name]) == digest for name, digest in recipe["digests"].items()}
+    same = {
+        name: name in run.frames and frame_digest(run.frames[name]) == digest
+        for name, digest in recipe["digests"].items()
+    }
     versions = [
         f"{what} was {recipe[key]}, is {now}"
         for what, key, now in (

@@ -164,7 +164,9 @@ def find(store: Store, key: str) -> RunRecord:
     keys = [str(k) for k in store.list_runs()["key"]]
     matches = [k for k in keys if k.startswith(key)] if key else []
     if len(matches) != 1:
-        raise unknown("run", key, keys) if not matches else InputError(f"run {key!r} is ambiguous: {', '.join(matches)}")
+        raise (
+            unknown("run", key, keys) if not matches else InputError(f"run {key!r} is ambiguous: {', '.join(matches)}")
+        )
     record = store.find_run(matches[0])
     assert record is not None
     return record

@@ -14,7 +14,7 @@ from analyses._contract import Spec
 
 def command_line(analysis: str, model: Mapping[str, str], inputs: Mapping[str, Any], spec: Spec) -> str:
     """The `interp run …` that gives this run, quoted for a POSIX shell; options at their defaults are left out."""
-    words = ["interp", "run", analysis, "--model", model["source"]]
+    words = ["interp", "run", analysis, "--model", model["spec"]]
     if model.get("dtype", "float32") != "float32":
         words += ["--dtype", model["dtype"]]
     for name, value in asked(inputs).items():
@@ -38,7 +38,7 @@ def python_snippet(analysis: str, model: Mapping[str, str], inputs: Mapping[str,
     """The same run as a Python script against the public API."""
     lines = ["from interp.workbench import Workbench", "", "bench = Workbench()"]
     dtype = "" if model.get("dtype", "float32") == "float32" else f", dtype={model['dtype']!r}"
-    lines.append(f"model = bench.model({model['source']!r}{dtype})")
+    lines.append(f"model = bench.model({model['spec']!r}{dtype})")
     lines += ["run = bench.run(", f"    {analysis!r},", "    model,"]
     lines += [f"    {name}={value!r}," for name, value in asked(inputs).items()]
     if options := changed(spec):
@@ -49,7 +49,7 @@ def python_snippet(analysis: str, model: Mapping[str, str], inputs: Mapping[str,
 def batch_file(analysis: str, model: Mapping[str, str], inputs: Mapping[str, Any], spec: Spec) -> str:
     """The same run as a batch file; more models, inputs and values of options can be added to its lists."""
     content = {
-        "models": [{"model": model["source"], "dtype": model.get("dtype", "float32")}],
+        "models": [{"model": model["spec"], "dtype": model.get("dtype", "float32")}],
         "inputs": [asked(inputs)],
         "analyses": [{"analysis": analysis, "spec": changed(spec)}],
     }

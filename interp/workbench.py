@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from hooks.trust import examine
 
 from analyses._contract import Inputs, Spec
 from analyses._registry import get
@@ -14,7 +15,6 @@ from data.workspace import default_workspace
 from hooks.load import load
 from hooks.model import Model
 from hooks.progress import Progress, silent
-from hooks.trust import examine
 from interp.inputs import Request
 from interp.runs import Run, compute, read_spec, reopen
 
@@ -87,7 +87,9 @@ class Workbench:
         chosen = get(analysis)
         options = spec if isinstance(spec, Spec) else read_spec(chosen, spec or {})
         checks = self.checks(model)
-        return compute(self.store, chosen, model, inputs, options, request=request, checks=checks, progress=progress, fresh=fresh)
+        return compute(
+            self.store, chosen, model, inputs, options, request=request, checks=checks, progress=progress, fresh=fresh
+        )
 
     def reopen(self, run: str, **display: Any) -> Run:
         """Open a stored run without computing; keyword arguments change what its figures show."""

@@ -26,7 +26,7 @@ def grid(
     """
     twice = frame[frame.duplicated([y, x])]
     if len(twice):
-        raise ValueError(f"two rows for one cell: {y}={twice.iloc[0][y]!r}, {x}={twice.iloc[0][x]!r}")
+        raise ValueError(f"two rows for one cell: {y}={twice[y].tolist()[0]!r}, {x}={twice[x].tolist()[0]!r}")
     rows = sorted(frame[y].unique()) if y_order is None else list(y_order)
     columns = sorted(frame[x].unique()) if x_order is None else list(x_order)
     return frame.pivot(index=y, columns=x, values=value).reindex(index=rows, columns=columns)

@@ -17,7 +17,7 @@ FONTS = "Arial, Liberation Sans, Helvetica, DejaVu Sans, sans-serif"
 TITLE_PX, TEXT_PX, TICK_PX, SMALL_PX = 12.0, 10.0, 9.0, 7.5
 
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
-"""Okabe and Ito's colours, which stay apart under the common colour-vision deficiencies (yellow left out: faint on white)."""
+"""Okabe and Ito's colours, which stay apart for colour-blind readers (yellow left out: too faint on white)."""
 
 POSITIVE, NEGATIVE = "#2166AC", "#B2182B"
 HIDDEN, QUIET = "#DDDDDD", "#555555"
@@ -50,8 +50,8 @@ def template() -> go.layout.Template:
 
 
 def text_width(text: str, font_px: float) -> float:
-    """Roughly how wide plain text is, in pixels: wide scripts count one em a character, others 0.58."""
-    return sum(1.0 if ord(letter) > 0x2E80 else 0.58 for letter in text) * font_px
+    """Roughly how wide plain text is, in pixels: wide scripts count one em a character, others 0.54."""
+    return sum(1.0 if ord(letter) > 0x2E80 else 0.54 for letter in text) * font_px
 
 
 def wrap(text: str, width_px: float, font_px: float) -> list[str]:
@@ -61,6 +61,6 @@ def wrap(text: str, width_px: float, font_px: float) -> list[str]:
 
 
 def escape(text: object) -> str:
-    """Text as Plotly must receive it: its labels are a small HTML, so ``<|end|>`` would vanish, and control characters break SVG."""
+    """Text as Plotly must receive it: its labels are HTML, where ``<|end|>`` vanishes; control characters break SVG."""
     plain = "".join(letter if letter.isprintable() or letter == "\u00a0" else "\ufffd" for letter in str(text))
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

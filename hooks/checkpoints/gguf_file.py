@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from hooks.checkpoints.building import build, is_no_space
 from hooks.checkpoints.digests import cached_sha256
+from hooks.checkpoints.quiet import quiet_transformers
 from hooks.checkpoints.record import Checkpoint, Origin
 from hooks.errors import InputError
 from hooks.progress import Progress
@@ -102,21 +100,3 @@ def _as_plain(model):  # type: ignore[no-untyped-def]  # any transformers causal
     plain.tie_weights()
     plain.generation_config = model.generation_config
     return plain
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bars from transformers inside; the settings before are put back after."""
-    from transformers import modeling_gguf_pytorch_utils as reading
-    from transformers.utils import logging
-
-    was_on, bar = logging.is_progress_bar_enabled(), reading.tqdm
-    logging.disable_progress_bar()
-    # This module draws its bar whatever the setting.
-    reading.tqdm = partial(bar, disable=True)
-    try:
-        yield
-    finally:
-        reading.tqdm = bar
-        if was_on:
-            logging.enable_progress_bar()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hooks.checkpoints.building import build, is_no_space
 from hooks.checkpoints.local import PICKLED, WAY_OUT, check_folder, quantisation_method, read_config
+from hooks.checkpoints.quiet import quiet_hub
 from hooks.checkpoints.record import Checkpoint, Origin
 from hooks.errors import InputError
 from hooks.progress import Progress
@@ -39,7 +41,7 @@ def fetch_hub(hub_id: str, workspace: Path, progress: Progress) -> Checkpoint:
         with _hub_errors(hub_id):
             commit, licence, peak_mb = _look_up(hub_id)
             progress(0.1, f"downloading {hub_id}: {peak_mb:.0f} MB")
-            with _quiet_hub():
+            with quiet_hub():
                 snapshot_download(hub_id, revision=commit, local_dir=folder, allow_patterns=list(_WANTED))
         _remove_bookkeeping(folder)
         check_folder(folder)
@@ -85,22 +87,6 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
         raise InputError(f"no model hub can be reached for {hub_id!r} ({reason}); {others}") from error
 
 
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """No progress bars from the hub client inside."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    were_off = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were_off:
-            enable_progress_bars()
-
-
 def _remove_bookkeeping(folder: Path) -> None:
     """Delete the hidden folder in which the hub client notes what it fetched."""
-    import shutil
-
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -1,0 +1,112 @@
+"""Figures of activation patching, drawn from its `cells` and `pairs` frames alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analyses._contract import Frames
+from analyses._plots.grids import grid
+from analyses._plots.heatmaps import signed_heatmap
+from analyses._plots.tokens import elide, glyphs
+
+TITLES = {
+    "resid_pre": "residual stream before each layer",
+    "resid_mid": "residual stream between attention and MLP",
+    "resid_post": "residual stream after each layer",
+    "attn_out": "attention outputs",
+    "mlp_out": "MLP outputs",
+    "z": "head outputs, all positions",
+    "z_by_position": "head outputs by position",
+}
+LEGENDS = {
+    ("recovery", True): "blue: the patch moves the answer from corrupted (0) towards clean (1); red: away from clean",
+    ("recovery", False): "red: the patch moves the answer from clean towards corrupted (−1); blue: past clean",
+    ("logit_diff", True): "blue: the patch raises logit(answer) − logit(distractor); red: lowers it",
+    ("target_log_prob", True): "blue: the patch raises log p(answer); red: lowers it",
+    ("kl", True): "blue: the patch moves the output away from the clean distribution; red: towards it",
+}
+HEADS_SHOWN = 30
+
+
+def figures(frames: Frames, metric: str, denoising: bool, hide: bool) -> dict[str, go.Figure]:
+    """One signed heatmap a site: the effect (patched − unpatched) of every cell in the chosen metric."""
+    cells = frames["cells"]
+    cells = cells[cells["metric"] == metric]
+    notes = [LEGENDS.get((metric, denoising), LEGENDS[(metric, True)]), _whose(frames["pairs"])]
+    drawn = {}
+    for site in cells["site"].unique():
+        here = cells[cells["site"] == site]
+        title = f"{'Denoising' if denoising else 'Noising'}: {TITLES[str(site)]}"
+        drawn[str(site)] = _heatmap(here, title, ". ".join(notes), hide)
+    return drawn
+
+
+def _heatmap(cells: pd.DataFrame, title: str, legend: str, hide: bool) -> go.Figure:
+    by_head = bool((cells["site"] == "z").all())
+    if (cells["site"] == "z_by_position").all():
+        cells = _strongest_heads(cells)
+    else:
+        cells = cells.assign(row=cells["layer"])
+    x = "head" if by_head else "position"
+    rectangles = {name: grid(cells, x=x, y="row", value=name) for name in ("effect", "effect_low", "effect_high")}
+    places = [int(place) for place in rectangles["effect"].columns]
+    labels = [str(p) for p in places] if by_head else _position_labels(cells, places)
+    options: dict[str, Any] = {}
+    if cells["effect_low"].notna().all():
+        options = {"low": rectangles["effect_low"], "high": rectangles["effect_high"]}
+        if hide:
+            options["hidden"] = ~grid(cells, x=x, y="row", value="distinguishable").astype(bool)
+            options["hidden_note"] = "grey: the 95% interval over prompts includes no effect"
+    rows = rectangles["effect"].index
+    metric, unit = str(cells["metric"].iloc[0]), str(cells["unit"].iloc[0])
+    return signed_heatmap(
+        rectangles["effect"],
+        labels,
+        [_row_label(cells, row) for row in rows],
+        title=title,
+        x_title="head" if by_head else "position",
+        y_title="head" if "head_label" in cells else "layer",
+        legend=legend,
+        unit={"recovery": "change in recovery", "kl": "change in KL"}.get(metric, f"change in {metric.replace('_', ' ')}")
+        + f" ({unit})",
+        **options,
+    )
+
+
+def _strongest_heads(cells: pd.DataFrame) -> pd.DataFrame:
+    """The heads with the largest effect anywhere, strongest on top: rows of a head-by-position picture."""
+    order = cells.assign(size=cells["effect"].abs()).groupby(["layer", "head"])["size"].max().nlargest(HEADS_SHOWN)
+    rank = {key: place for place, key in enumerate(reversed(order.index.to_list()))}
+    keys = list(zip(cells["layer"], cells["head"], strict=True))
+    chosen = cells.assign(row=[rank.get(key, -1) for key in keys], head_label=[f"L{a}H{b}" for a, b in keys])
+    return chosen[chosen["row"] >= 0]
+
+
+def _row_label(cells: pd.DataFrame, row: Any) -> str:
+    if "head_label" not in cells:
+        return str(row)
+    return str(cells.loc[cells["row"] == row, "head_label"].iloc[0])
+
+
+def _position_labels(cells: pd.DataFrame, places: list[int]) -> list[str]:
+    """`10 ␣John→␣Mary`: the position and its token, both tokens where the prompts differ, the position alone for sets."""
+    tokens = cells.drop_duplicates("position").set_index("position")["token"]
+    shown = []
+    for place in places:
+        sides = [elide(glyphs(side), 9) for side in str(tokens[place]).split("→") if side]
+        shown.append(f"{place} {'→'.join(sides)}".strip())
+    return shown
+
+
+def _whose(pairs: pd.DataFrame) -> str:
+    """One prompt, or how many, and whether the model does the task at all."""
+    gap = pairs["clean_logit_diff"].to_numpy()
+    if len(pairs) == 1:
+        return f"One prompt pair; clean logit difference {gap[0]:+.2f}, corrupted {pairs['corrupted_logit_diff'].iloc[0]:+.2f}"
+    right = int(np.count_nonzero(gap > 0))
+    warning = "" if right >= 0.75 * len(pairs) else ": the model does not do this task well"
+    return f"Mean of {len(pairs)} pairs, clean answer preferred in {right}{warning}"

@@ -1,0 +1,62 @@
+"""Long work in the background, shared by all sessions of the app: start it once, watch it from any page, cancel it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from hooks.progress import Progress
+from interp.jobs import Job
+
+POLL_S = 0.4
+
+
+class Jobs:
+    """Jobs by name. A name that is running is not started twice."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def start(self, name: str, work: Callable[[Progress], Any]) -> Job:
+        """Start work under a name, or hand out the job that is already running under it."""
+        with self._lock:
+            found = self._jobs.get(name)
+            if found is None or found.status != "running":
+                found = self._jobs[name] = Job(work)
+            return found
+
+    def find(self, name: str) -> Job | None:
+        """The job of that name, running or ended, or None."""
+        return self._jobs.get(name)
+
+    def drop(self, name: str) -> None:
+        """Forget a job that has ended."""
+        with self._lock:
+            self._jobs.pop(name, None)
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs:
+    """The jobs of this server."""
+    return Jobs()
+
+
+@st.fragment(run_every=POLL_S)
+def watch(job: Job, key: str, can_cancel: bool = True) -> None:
+    """A progress bar and a Cancel button; the page is drawn again once the job has ended."""
+    if job.status != "running":
+        st.rerun()
+    bar, stop = st.columns([6, 1], vertical_alignment="center")
+    bar.progress(job.fraction, text=f"{job.label} · {_clock(job)}")
+    if can_cancel:
+        stop.button("Cancel", key=f"cancel {key}", on_click=job.cancel, icon=":material/stop_circle:", width="stretch")
+
+
+def _clock(job: Job) -> str:
+    passed = job.seconds
+    left = passed / job.fraction * (1 - job.fraction) if job.fraction > 0.02 else None
+    return f"{passed:.0f} s" + (f", about {left:.0f} s left" if left is not None else "")

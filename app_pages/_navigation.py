@@ -1,0 +1,42 @@
+"""Which pages there are: the fixed ones, and one for every registered analysis, found by discovery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from analyses._contract import Analysis
+from analyses._registry import registry
+from app_pages import _analysis, look_inside, patching, runs, sql
+
+OWN_PAGE = {"activation_patching": "patching"}
+"""Analyses that have a page of their own, by the address of that page; all others get the generic one."""
+
+
+def show() -> None:
+    """Draw the navigation and run the page that was chosen."""
+    st.set_page_config(page_title="Interp Workbench", page_icon=":material/neurology:", layout="wide")
+    explore = [
+        st.Page(look_inside.page, title="Look inside", url_path="look", icon=":material/visibility:", default=True),
+        st.Page(patching.page, title="Patching", url_path="patching", icon=":material/swap_horiz:"),
+    ]
+    generic = [_generic(one) for one in registry().values() if one.name not in OWN_PAGE]
+    workspace = [
+        st.Page(runs.page, title="Runs", url_path="runs", icon=":material/history:"),
+        st.Page(sql.page, title="SQL", url_path="sql", icon=":material/database:"),
+    ]
+    chosen = st.navigation({"Explore": explore, "Analyses": generic, "Workspace": workspace}, expanded=True)
+    chosen.run()
+
+
+def _generic(analysis: Analysis) -> Page:
+    return st.Page(_page_of(analysis.name), title=analysis.title, url_path=analysis.name, icon=":material/experiment:")
+
+
+def _page_of(name: str) -> Callable[[], None]:
+    def page() -> None:
+        _analysis.page(name)
+
+    return page

@@ -1,0 +1,234 @@
+"""The fast sweep: cells resume at the layer they touch, reuse the untouched prefix, and share each layer's products.
+
+Layer by layer, the tails of all cells that have started lie in one long row (`hooks/ragged.py`), which goes through the
+model's own block once; cells that start at this layer join with the base run's residual. Equal to `sweep.define` up to
+rounding; what cannot be expressed here is left to the definition, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hooks.attention import Ragged
+from hooks.capture import Cache, run_with_cache
+from hooks.interventions import Intervention, Patch, check, shifted
+from hooks.metrics import Metric
+from hooks.progress import Progress, silent
+from hooks.ragged import Segment, pack
+from hooks.sites import PATTERN_KINDS, Site
+from hooks.taps import Handle, hooked, tap
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+    from hooks.sweep import Cell
+
+ROWS = 1024
+"""Token rows computed together: enough to saturate two cores, little enough to stay in cache and memory."""
+LOGIT_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One cell, ready to run: the layer it resumes at and the first position it changes."""
+
+    index: int
+    layer: int
+    start: int
+    interventions: tuple[Intervention, ...]
+
+
+@dataclass
+class Packed:
+    """The long row as it stands at one layer."""
+
+    segments: list[Segment] = field(default_factory=list)
+
+
+def why_not(model: Model, total: int) -> str:
+    """Why this model and prompt cannot take the fast path at all; "" when they can."""
+    window = getattr(model.module.config, "sliding_window", None)
+    if window and total > int(window):  # type: ignore[arg-type]
+        return f"the prompt is longer than the model's attention window of {window} tokens"
+    return ""
+
+
+def expressible(cell: Cell) -> bool:
+    """Whether a cell can take the fast path: it edits neither patterns nor the token embedding."""
+    return all(i.site.kind not in PATTERN_KINDS and i.site.layer is not None for i in cell.interventions)
+
+
+@torch.no_grad()
+def fast(
+    model: Model,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    metrics: Sequence[Metric],
+    progress: Progress = silent,
+    *,
+    rows: int = ROWS,
+    skip_unchanged: bool = True,
+) -> Tensor:
+    """[cell metric] values of expressible cells on one prompt [1 pos].
+
+    `skip_unchanged` answers cells whose patches equal the base run bit for bit with the base run itself.
+    """
+    layers, total = model.geometry.n_layers, tokens.shape[1]
+    base = _base_run(model, tokens, cells)
+    values = _read(model, base.logits[:, -1], metrics).expand(len(cells), -1).clone()
+    jobs = [_job(index, cell, layers, total) for index, cell in enumerate(cells)]
+    for job in jobs:
+        check(job.interventions, model.geometry)
+    jobs = [job for job in jobs if job.interventions and not (skip_unchanged and _unchanged(job, base))]
+    done = 0
+    for batch in _batches(jobs, total, rows):
+        progress(done / max(1, len(jobs)), f"{done} of {len(jobs)} cells")
+        finals = _through_layers(model, base, batch, total)
+        for part in range(0, len(batch), LOGIT_ROWS):
+            chosen = batch[part : part + LOGIT_ROWS]
+            values[[job.index for job in chosen]] = _metrics(model, finals[part : part + LOGIT_ROWS], metrics)
+        done += len(batch)
+    return values
+
+
+def _base_run(model: Model, tokens: Tensor, cells: Sequence[Cell]) -> Cache:
+    """Residuals, keys and values of every layer, and whatever the cells' patches will be compared with."""
+    everywhere = [Site(layer, kind) for layer in range(model.geometry.n_layers) for kind in ("resid_pre", "rot_k", "v")]
+    everywhere.append(Site(model.geometry.n_layers - 1, "resid_post"))
+    patched = {i.site.whole for cell in cells for i in cell.interventions}
+    return run_with_cache(model, tokens, [*everywhere, *patched], last_only=True)
+
+
+def _job(index: int, cell: Cell, layers: int, total: int) -> Job:
+    edits = tuple(_moved(one, layers) for one in cell.interventions)
+    places = [_first(one.site, total) for one in edits]
+    return Job(index, min((_layer(e) for e in edits), default=layers), min(places, default=total - 1), edits)
+
+
+def _moved(one: Intervention, layers: int) -> Intervention:
+    """resid_post of a layer is resid_pre of the next: start there instead."""
+    return one.at_next_layer() if one.site.kind == "resid_post" and _layer(one) < layers - 1 else one
+
+
+def _layer(one: Intervention) -> int:
+    assert one.site.layer is not None
+    return one.site.layer
+
+
+def _first(site: Site, total: int) -> int:
+    if site.position is None:
+        return 0
+    places = (site.position,) if isinstance(site.position, int) else site.position
+    return min(place % total for place in places)
+
+
+def _unchanged(job: Job, base: Cache) -> bool:
+    return all(isinstance(i, Patch) and i.site.whole in base.activations and _equal(i, base) for i in job.interventions)
+
+
+def _equal(patch: Patch, base: Cache) -> bool:
+    there = base[patch.site]
+    return patch.value.shape == there.shape and torch.equal(patch.value.to(there.dtype), there)
+
+
+def _batches(jobs: list[Job], total: int, rows: int) -> Iterator[list[Job]]:
+    """Cells in order of their first layer, cut so that their tails fill at most `rows` rows."""
+    batch: list[Job] = []
+    filled = 0
+    for job in sorted(jobs, key=lambda job: (job.layer, job.start)):
+        if batch and filled + total - job.start > rows:
+            yield batch
+            batch, filled = [], 0
+        batch.append(job)
+        filled += total - job.start
+    if batch:
+        yield batch
+
+
+def _through_layers(model: Model, base: Cache, batch: list[Job], total: int) -> Tensor:
+    """The final residual of each job's last position, [job d_model], in the order of `batch`."""
+    by_index = {job.index: job for job in batch}
+    waiting = sorted(batch, key=lambda job: job.layer)
+    packed, hidden = Packed(), base[Site(0, "resid_pre")][:, :0]
+    layers = model.geometry.n_layers
+    with model.lock, hooked(_taps(model, batch, packed, total)):
+        for layer in range(waiting[0].layer, layers):
+            joining = [job for job in waiting if job.layer == layer]
+            hidden, packed.segments = _join(base[Site(layer, "resid_pre")], hidden, packed.segments, joining, total)
+            hidden = _block(model, base, layer, hidden, packed.segments)
+    last = {segment.cell: hidden[0, segment.at + segment.length - 1] for segment in packed.segments}
+    return torch.stack([last[index] for index in by_index])
+
+
+def _join(
+    residual: Tensor, hidden: Tensor, segments: list[Segment], joining: list[Job], total: int
+) -> tuple[Tensor, list[Segment]]:
+    """Lay the running tails and the joining ones out anew, equal starts side by side."""
+    if not joining:
+        return hidden, segments
+    running = {segment.cell: hidden[0, segment.rows] for segment in segments}
+    starts = [(segment.cell, segment.start) for segment in segments] + [(job.index, job.start) for job in joining]
+    laid = pack(starts, total)
+    tails = [running[s.cell] if s.cell in running else residual[0, s.start :] for s in laid]
+    return torch.cat(tails)[None], laid
+
+
+def _block(model: Model, base: Cache, layer: int, hidden: Tensor, segments: list[Segment]) -> Tensor:
+    block = model.module.get_submodule(f"{model.anatomy.blocks}.{layer}")
+    attention: Any = block.get_submodule(model.anatomy.attn)
+    attention.interp_ragged = Ragged((base[Site(layer, "rot_k")], base[Site(layer, "v")]), segments)
+    options: dict[str, Any] = {}
+    if model.anatomy.rotary:
+        places = torch.cat([torch.arange(s.start, s.start + s.length) for s in segments])[None].to(hidden.device)
+        options["position_embeddings"] = model.module.get_submodule(model.anatomy.rotary)(hidden, places)
+    try:
+        output = block(hidden, attention_mask=None, use_cache=False, **options)
+    finally:
+        del attention.interp_ragged
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _taps(model: Model, batch: list[Job], packed: Packed, total: int) -> list[Any]:
+    """One tap a touched site; it edits the tails of the cells that touch it."""
+    by_site: dict[Site, dict[int, list[Intervention]]] = {}
+    for job in batch:
+        for one in job.interventions:
+            by_site.setdefault(one.site.whole, {}).setdefault(job.index, []).append(one)
+
+    def maker(site: Site, edits: dict[int, list[Intervention]]) -> Any:
+        def edit(activation: Tensor) -> Tensor:
+            changed = activation.clone()
+            for segment in packed.segments:
+                for one in edits.get(segment.cell, ()):
+                    part = changed[:, segment.rows]
+                    changed[:, segment.rows] = shifted(one, segment.start, total).edited(part)
+            return changed
+
+        def make() -> Handle:
+            return tap(model.module, model.anatomy, model.geometry, site, edit)
+
+        return make
+
+    return [maker(site, edits) for site, edits in by_site.items()]
+
+
+def _metrics(model: Model, finals: Tensor, metrics: Sequence[Metric]) -> Tensor:
+    """[job metric]; unembeds only the columns that the metrics read when they say which."""
+    normed = model.final_norm(finals)
+    wanted = [metric.columns for metric in metrics]
+    if all(columns is not None for columns in wanted):
+        ids = sorted({column for columns in wanted for column in columns or ()})
+        logits = normed.new_full((len(finals), model.geometry.d_vocab), float("nan"))
+        bias = model.b_U
+        logits[:, ids] = normed @ model.W_U[:, ids] + (0 if bias is None else bias[ids])
+        return _read(model, logits, metrics)
+    head: Any = model.module.get_output_embeddings()  # type: ignore[operator]
+    return _read(model, head(normed), metrics)
+
+
+def _read(model: Model, logits: Tensor, metrics: Sequence[Metric]) -> Tensor:
+    return torch.stack([metric(logits) for metric in metrics], dim=1).cpu()

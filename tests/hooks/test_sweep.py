@@ -1,0 +1,179 @@
+"""Sweeps: both engines equal a loop by hand and TransformerLens' own patching, cell by cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from hooks.capture import Cache, run_with_cache
+from hooks.errors import Cancelled, InputError
+from hooks.interventions import Add, Clamp, Patch, Scale, Zero
+from hooks.metrics import Metric, divergence, log_prob, logit_diff
+from hooks.model import Model
+from hooks.sites import DERIVED_KINDS, PATTERN_KINDS, Site
+from hooks.sweep import ENGINES, Cell, plan, run_sweep
+
+POS = 6
+PAIRS = [(1, 20), (13, 50), (60, 2), (30, 31), (70, 5)]
+"""Cells that are also tried together, in this order."""
+
+
+@pytest.fixture(scope="module")
+def grid_of() -> Callable[..., list[Cell]]:
+    """grid_of(model, cache, kind, by_head, by_pos): denoising patches, layers first, then positions, then heads."""
+
+    def grid(model: Model, cache: Cache, kind: str, by_head: bool, by_pos: bool) -> list[Cell]:
+        heads = range(model.geometry.n_heads) if by_head else [None]
+        cells = []
+        for layer, pos, head in product(range(model.geometry.n_layers), range(POS) if by_pos else [None], heads):
+            site = Site(layer, kind, head=head, position=pos)
+            # Of the clean run: the same slice, with its position axis.
+            cells.append(Cell({"layer": layer, "pos": str(pos), "head": str(head)}, (Patch(site, cache[site]),)))
+        return cells
+
+    return grid
+
+
+@pytest.fixture(scope="module")
+def clean(any_tiny: Model, draw) -> Tensor:
+    return draw(any_tiny, 1, POS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def corrupted(any_tiny: Model, draw) -> Tensor:
+    return draw(any_tiny, 1, POS, seed=4)
+
+
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "by_head", "by_pos"),
+    [
+        ("get_act_patch_resid_pre", "resid_pre", False, True),
+        ("get_act_patch_attn_out", "attn_out", False, True),
+        ("get_act_patch_mlp_out", "mlp_out", False, True),
+        ("get_act_patch_attn_head_out_all_pos", "z", True, False),
+        ("get_act_patch_attn_head_out_by_pos", "z", True, True),
+    ],
+)
+def test_the_grid_equals_transformer_lens(any_tiny, clean, corrupted, grid_of, function, kind, by_head, by_pos) -> None:
+    from transformer_lens import patching
+
+    metric = logit_diff(5, 11)
+    _, bridge_cache = any_tiny.bridge.run_with_cache(clean)
+    with torch.no_grad():
+        theirs = getattr(patching, function)(any_tiny.bridge, corrupted, bridge_cache, lambda x: metric(x[:, -1])[0])
+    places = [Site(layer, kind) for layer in range(any_tiny.geometry.n_layers)]
+    cells = grid_of(any_tiny, run_with_cache(any_tiny, clean, places), kind, by_head, by_pos)
+    for engine in ENGINES:
+        swept = run_sweep(any_tiny, corrupted, cells, [metric], engine=engine)
+        assert (swept.engine, swept.fallback) == (engine, "")
+        torch.testing.assert_close(swept.values[:, 0].reshape(theirs.shape), theirs, atol=1e-4, rtol=0)
+    assert theirs.std() > 1e-2, "a flat grid proves nothing"
+
+
+@each_engine
+def test_a_sweep_is_one_forward_a_cell(any_tiny: Model, clean, corrupted, grid_of, engine: str) -> None:
+    sites = [Site(layer, "z") for layer in range(any_tiny.geometry.n_layers)]
+    cells = grid_of(any_tiny, run_with_cache(any_tiny, clean, sites), "z", True, False)
+    metrics: list[Metric] = [logit_diff(1, 2), log_prob(7), divergence(any_tiny.logits(clean)[0, -1])]
+    swept = run_sweep(any_tiny, corrupted, cells, metrics, engine=engine)
+    by_hand = [[float(m(any_tiny.logits(corrupted, c.interventions)[:, -1])) for m in metrics] for c in cells]
+    torch.testing.assert_close(swept.values, torch.tensor(by_hand), atol=1e-5, rtol=1e-5)
+    assert swept.engine == engine
+
+
+def test_any_intervention_at_any_site_gives_the_same_in_both_engines(any_tiny: Model, corrupted, sites_of) -> None:
+    """Kinds that the fast engine leaves to the definition are in here too, mixed with those that it takes."""
+    cells = []
+    for site in (s for s in sites_of(any_tiny.geometry) if s.kind not in DERIVED_KINDS):
+        width = 1 if site.kind in PATTERN_KINDS else site.shape(any_tiny.geometry, 1, POS)[-1]
+        for position in (None, -1, (1, 3)):
+            there = replace(site, position=position)
+            edits = [Scale(there, 0.3), Add(there, torch.linspace(-1, 1, width)), Clamp(there, -0.1, 0.1)]
+            edits += [] if site.kind == "attn_scores" else [Zero(there)]
+            cells += [Cell({"site": site.name, "edit": i}, (edit,)) for i, edit in enumerate(edits)]
+    cells += [Cell({"two": a, "then": b}, (*cells[a].interventions, *cells[b].interventions)) for a, b in PAIRS]
+    fast, defined = (run_sweep(any_tiny, corrupted, cells, [log_prob(3)], engine=engine) for engine in ENGINES)
+    torch.testing.assert_close(fast.values, defined.values, atol=2e-5, rtol=1e-4)
+    assert "cells by the definition: they edit patterns or embeddings" in fast.fallback
+
+
+@each_engine
+def test_patching_everything_recovers_the_clean_run(any_tiny: Model, clean, corrupted, engine: str) -> None:
+    site, metric = Site(0, "resid_pre"), logit_diff(5, 11)
+    value = run_with_cache(any_tiny, clean, [site])[site]
+    cells = [Cell({"what": "all"}, (Patch(site, value),)), Cell({"what": "nothing"}, ())]
+    expected = [float(metric(any_tiny.logits(ids)[:, -1])) for ids in (clean, corrupted)]
+    values = run_sweep(any_tiny, corrupted, cells, [metric], engine=engine).values[:, 0]
+    assert values.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@each_engine
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_nan_is_refused_and_its_cell_named(tiny: Model, draw, engine: str, number: float) -> None:
+    poison = Patch(Site(1, "resid_pre", position=-1), torch.full((1, 1, tiny.geometry.d_model), number))
+    cells = [Cell({"layer": 0}, ()), Cell({"layer": 1}, (poison,))]
+    with pytest.raises(InputError, match=r"logit_diff is NaN in 1 of 2 results, first at \{'layer': 1\}"):
+        run_sweep(tiny, draw(tiny), cells, [logit_diff(0, 1)], engine=engine)
+
+
+@each_engine
+@pytest.mark.parametrize(
+    ("intervention", "says"),
+    [
+        (Zero(Site(99, "z")), "layer 99 does not exist"),
+        (Zero(Site(0, "z", head=99)), "head 99 of 'z' does not exist"),
+        (Zero(Site(0, "z", position=99)), "position 99 of z L0 does not exist: valid are 0 to 6"),
+        (Zero(Site(0, "ln1_scale")), "'ln1_scale' is derived"),
+        (Patch(Site(1, "resid_post"), torch.zeros(1, 3, 5)), "Patch at resid_post L1 does not fit"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_refused(tiny: Model, draw, engine: str, intervention, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        run_sweep(tiny, draw(tiny), [Cell({}, (intervention,))], [log_prob(0)], engine=engine)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (5,)])
+def test_a_sweep_reads_one_prompt(tiny: Model, shape) -> None:
+    with pytest.raises(InputError, match="a sweep reads one prompt"):
+        run_sweep(tiny, torch.zeros(shape, dtype=torch.long), [Cell({}, ())], [log_prob(0)])
+
+
+def test_an_unknown_engine_offers_the_known(tiny: Model, draw) -> None:
+    for ask in (
+        lambda: run_sweep(tiny, draw(tiny), [], [], engine="definitoin"),
+        lambda: plan(tiny, draw(tiny), [], "quick"),
+    ):
+        with pytest.raises(InputError, match="unknown sweep engine"):
+            ask()
+
+
+def test_the_plan_counts_forwards(tiny: Model, draw) -> None:
+    cells = [Cell({"layer": layer}, (Zero(Site(layer, "z")),)) for layer in range(3)]
+    planned = plan(tiny, draw(tiny), cells, "definition")
+    assert (planned.cells, planned.forwards, planned.engine) == (3, 3, "definition")
+    assert 0 < planned.seconds < float("inf")
+
+
+@each_engine
+def test_progress_counts_and_may_cancel(tiny: Model, draw, engine: str) -> None:
+    cells = [Cell({"layer": layer}, (Zero(Site(layer, "z")),)) for layer in range(3)]
+    said: list[tuple[float, str]] = []
+    run_sweep(tiny, draw(tiny), cells, [log_prob(0)], engine=engine, progress=lambda f, label: said.append((f, label)))
+    assert said[0][0] == 0.0
+    assert "of 3" in said[0][1]
+    assert [f for f, _ in said] == sorted(f for f, _ in said)
+
+    def stop(fraction: float, label: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_sweep(tiny, draw(tiny), cells, [log_prob(0)], engine=engine, progress=stop)
