@@ -71,10 +71,16 @@ def _heatmap(cells: pd.DataFrame, title: str, legend: str, hide: bool) -> go.Fig
         x_title="head" if by_head else "position",
         y_title="head" if "head_label" in cells else "layer",
         legend=legend,
-        unit={"recovery": "change in recovery", "kl": "change in KL"}.get(metric, f"change in {metric.replace('_', ' ')}")
-        + f" ({unit})",
+        unit=f"{_scale(metric, title)} ({unit})",
         **options,
     )
+
+
+def _scale(metric: str, title: str) -> str:
+    """What the colour bar measures; denoising starts at recovery 0, so there the effect is the recovery itself."""
+    if metric == "recovery" and title.startswith("Denoising"):
+        return "normalised recovery"
+    return f"change in {'KL' if metric == 'kl' else metric.replace('_', ' ')}"
 
 
 def _strongest_heads(cells: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from app_pages._jobs import jobs, watch
+from app_pages._text import plain
 from hooks.checkpoints import catalogue
 from hooks.errors import InputError
 from hooks.model import DTYPES, Model
@@ -46,8 +47,8 @@ def pick_model(state: Any) -> tuple[str, str]:
     return chosen, dtype
 
 
-def need_model(spec: str, dtype: str) -> Model:
-    """The loaded model; until it is, the page shows progress and stops here. A failure is one line."""
+def need_model(spec: str, dtype: str) -> Model | None:
+    """The loaded model; None while it loads, with its progress drawn here, and when it cannot be: that is one line."""
     name = f"load {spec} {dtype}"
     job = jobs().find(name)
     if job is None:
@@ -55,12 +56,11 @@ def need_model(spec: str, dtype: str) -> Model:
         job.wait(0.2)
     if job.status == "running":
         watch(job, name)
-        st.stop()
+        return None
     if job.status != "done":
-        jobs().drop(name)
         tell(job.error or InputError(f"loading {spec} was stopped"))
-        st.button("Try again")
-        st.stop()
+        st.button("Try again", on_click=lambda: jobs().drop(name))
+        return None
     model: Model = job.result
     return model
 
@@ -84,7 +84,7 @@ def after_checks(model: Model, progress: Progress) -> None:
 
 def tell(error: BaseException) -> None:
     """An error as one line on the page."""
-    st.error(one_line(error), icon=":material/error:")
+    st.error(plain(one_line(error)), icon=":material/error:")
 
 
 def one_line(error: BaseException) -> str:

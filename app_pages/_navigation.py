@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.navigation.page import Page
 
 from analyses._contract import Analysis
@@ -17,7 +19,7 @@ OWN_PAGE = {"activation_patching": "patching"}
 
 def show() -> None:
     """Draw the navigation and run the page that was chosen."""
-    st.set_page_config(page_title="Interp Workbench", page_icon=":material/neurology:", layout="wide")
+    st.set_page_config(page_title="Interp Workbench", page_icon=_icon(), layout="wide")
     explore = [
         st.Page(look_inside.page, title="Look inside", url_path="look", icon=":material/visibility:", default=True),
         st.Page(patching.page, title="Patching", url_path="patching", icon=":material/swap_horiz:"),
@@ -29,6 +31,13 @@ def show() -> None:
     ]
     chosen = st.navigation({"Explore": explore, "Analyses": generic, "Workspace": workspace}, expanded=True)
     chosen.run()
+
+
+def _icon() -> NDArray[np.uint8]:
+    """A tiny heatmap. A named icon would be fetched from the network by the browser."""
+    blue, pale, red = (33, 102, 172), (209, 229, 240), (178, 24, 43)
+    cells = np.array([[pale, blue, pale], [blue, pale, red], [pale, pale, blue]], dtype=np.uint8)
+    return cells.repeat(16, axis=0).repeat(16, axis=1)
 
 
 def _generic(analysis: Analysis) -> Page:

@@ -70,7 +70,7 @@ def write_shard(path: Path, dtype: str, blocks: list[Block], notes: dict[str, st
 def joined(parts: list[Tensor]) -> Tensor:
     """The rows of contiguous tensors of one type, one after another.
 
-    As bytes through NumPy, on one thread: torch.cat waits for its thread pool, 20× slower beside a busy model.
+    As bytes through NumPy, on one thread: torch.cat waits for its thread pool, which stalls beside a busy model.
     """
     raw = np.concatenate([part.view(torch.uint8).numpy() for part in parts])
     return torch.from_numpy(raw).view(parts[0].dtype)

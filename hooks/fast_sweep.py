@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hooks.attention import Ragged
 from hooks.capture import Cache, run_with_cache
-from hooks.interventions import Intervention, Patch, check, shifted
+from hooks.interventions import Intervention, Patch, check, positions, shifted
 from hooks.metrics import Metric
 from hooks.progress import Progress, silent
 from hooks.ragged import Segment, pack
@@ -104,7 +104,9 @@ def _base_run(model: Model, tokens: Tensor, cells: Sequence[Cell]) -> Cache:
 
 
 def _job(index: int, cell: Cell, layers: int, total: int) -> Job:
-    edits = tuple(_moved(one, layers) for one in cell.interventions)
+    # An edit of resid_post acts before one of the next resid_pre, in whatever order they were given.
+    ordered = sorted(cell.interventions, key=lambda one: one.site.kind != "resid_post")
+    edits = tuple(_moved(one, layers) for one in ordered)
     places = [_first(one.site, total) for one in edits]
     return Job(index, min((_layer(e) for e in edits), default=layers), min(places, default=total - 1), edits)
 
@@ -120,10 +122,8 @@ def _layer(one: Intervention) -> int:
 
 
 def _first(site: Site, total: int) -> int:
-    if site.position is None:
-        return 0
-    places = (site.position,) if isinstance(site.position, int) else site.position
-    return min(place % total for place in places)
+    places = positions(site, total)
+    return 0 if isinstance(places, slice) else min(places)
 
 
 def _unchanged(job: Job, base: Cache) -> bool:

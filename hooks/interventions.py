@@ -131,17 +131,20 @@ def selection(site: Site, activation: Tensor) -> tuple[slice | int | list[int], 
     """The index of a site's head and position into its canonical activation; keeps every axis but the head's."""
     pattern = site.kind in PATTERN_KINDS
     length = activation.shape[2 if pattern else 1]
-    position = _positions(site, length)
+    position = positions(site, length)
     if site.kind not in _HEADED:
         return (slice(None), position)
     head: slice | int = slice(None) if site.head is None else site.head
     return (slice(None), head, position) if pattern else (slice(None), position, head)
 
 
-def _positions(site: Site, length: int) -> slice | list[int]:
+def positions(site: Site, length: int) -> slice | list[int]:
+    """A site's positions in a prompt of `length` tokens, counted from 0. Raises InputError for those not there."""
     if site.position is None:
         return slice(None)
     asked = (site.position,) if isinstance(site.position, int) else site.position
+    if not asked:
+        raise InputError(f"{site.label} names no position: give at least one, or None for all")
     for position in asked:
         if not -length <= position < length:
             raise InputError(f"position {position} of {site.label} does not exist: valid are 0 to {length - 1}")

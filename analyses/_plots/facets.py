@@ -9,8 +9,11 @@ import plotly.graph_objects as go
 
 from analyses._plots.fit import fit
 from analyses._plots.grids import Rectangle, as_floats, as_mask, drawable
-from analyses._plots.heatmaps import colour_bar
+from analyses._plots.heatmaps import colour_bar, hover_texts
 from analyses._plots.theme import SEQUENTIAL, SIGNED, escape, template
+
+MOST_HOVERS = 20_000
+"""Above this many cells the hover gives row and column numbers, for every cell's tokens would make the figure heavy."""
 
 
 def facets(
@@ -42,28 +45,41 @@ def facets(
     away = as_mask(mask, "mask", shape)
     low, high = limits or _limits(arrays, away, colours == "signed")
     figure = go.Figure()
+    wordy = shape[0] * shape[1] * len(arrays) <= MOST_HOVERS
     for index, (array, name) in enumerate(zip(arrays, titles, strict=True)):
-        suffix = "" if index == 0 else str(index + 1)
-        figure.add_trace(go.Heatmap(
-            z=drawable(array, away), coloraxis="coloraxis", name=name, xaxis=f"x{suffix}", yaxis=f"y{suffix}",
-            hovertemplate=f"{escape(name)}<br>{escape(y_title)} %{{y}}<br>{escape(x_title)} %{{x}}<br>%{{z:.4g}}"
-                          "<extra></extra>"))  # fmt: skip
-        figure.layout[f"xaxis{suffix}"] = {"range": [-0.5, shape[1] - 0.5], "anchor": f"y{suffix}"}
-        rows = [shape[0] - 0.5, -0.5] if upside_down else [-0.5, shape[0] - 0.5]
-        figure.layout[f"yaxis{suffix}"] = {"range": rows, "anchor": f"x{suffix}"}
-    scale = SIGNED if colours == "signed" else SEQUENTIAL[colours]
+        hovers = [
+            [f"{escape(name)}<br>{hover}" for hover in row] for row in hover_texts(array, x_labels, y_labels, unit)
+        ]
+        _panel(figure, index, name, drawable(array, away), hovers if wordy else None, upside_down)
     meta = {"kind": "panels", "titles": list(titles), "x_labels": list(x_labels), "y_labels": list(y_labels),
             "title": title, "notes": [legend] if legend else [], "x_title": x_title, "y_title": y_title, "row_px": 8.0,
             "aspect": min(2.0, max(0.5, shape[0] / shape[1]))}  # fmt: skip
-    figure.update_layout(
-        template=template(),
-        meta=meta,
-        coloraxis={"colorscale": scale, "cmin": low, "cmax": high, "colorbar": colour_bar(unit)},
-    )
+    scale = SIGNED if colours == "signed" else SEQUENTIAL[colours]
+    shades = {"colorscale": scale, "cmin": low, "cmax": high, "colorbar": colour_bar(unit)}
+    return fit(figure.update_layout(template=template(), meta=meta, coloraxis=shades))
+
+
+def _panel(
+    figure: go.Figure,
+    index: int,
+    name: str,
+    z: list[list[float | None]],
+    hovers: list[list[str]] | None,
+    upside_down: bool,
+) -> None:
+    """Add one heatmap and its pair of axes; ``fit`` says where they go."""
+    suffix = "" if index == 0 else str(index + 1)
+    trace = go.Heatmap(z=z, coloraxis="coloraxis", name=escape(name), xaxis=f"x{suffix}", yaxis=f"y{suffix}")
+    if hovers is None:
+        trace.hovertemplate = f"{escape(name)}<br>row %{{y}}, column %{{x}}<br>%{{z:.4g}}<extra></extra>"
+    else:
+        trace.update(hovertext=hovers, hoverinfo="text")
+    figure.add_trace(trace)
+    rows, columns = len(z), len(z[0])
     frame = {"showline": True, "linecolor": "#BBBBBB", "linewidth": 0.5, "mirror": True}
-    figure.update_xaxes(frame)
-    figure.update_yaxes(frame)
-    return fit(figure)
+    figure.layout[f"xaxis{suffix}"] = {"range": [-0.5, columns - 0.5], "anchor": f"y{suffix}", **frame}
+    edges = [rows - 0.5, -0.5] if upside_down else [-0.5, rows - 0.5]
+    figure.layout[f"yaxis{suffix}"] = {"range": edges, "anchor": f"x{suffix}", **frame}
 
 
 def _limits(arrays: list[np.ndarray], away: np.ndarray, signed: bool) -> tuple[float, float]:

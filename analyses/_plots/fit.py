@@ -61,22 +61,25 @@ def _heading(figure: go.Figure, meta: dict[str, Any], width: float) -> float:
 
 
 def _magnify(figure: go.Figure, scale: float) -> None:
-    """Multiply what has just been laid out; what is the same at every width is set outright, so fitting can be repeated."""
+    """Multiply what was just laid out; what no width changes is set outright, so that fitting can be repeated."""
     layout = figure.layout
     layout.height *= scale
     for side in ("l", "r", "t", "b"):
         layout.margin[side] *= scale
     layout.font.size = TEXT_PX * scale
     layout.title.font.size *= scale
+    layout.title.pad = {side: layout.title.pad[side] * scale for side in ("l", "t")}
     layout.title.text = layout.title.text.replace(f"font-size:{TEXT_PX}px", f"font-size:{TEXT_PX * scale}px")
     for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
         axis.tickfont.size = (axis.tickfont.size or SMALL_PX) * scale
         axis.title.font.size = TEXT_PX * scale
     for note in layout.annotations:
         note.font.size = (note.font.size or TEXT_PX) * scale
+        note.update(xshift=(note.xshift or 0) * scale, yshift=(note.yshift or 0) * scale)
     for trace in figure.data:
         if trace.type == "heatmap":
-            _magnify_bar(trace.colorbar, scale)
+            if trace.colorbar.thickness:
+                _magnify_bar(trace.colorbar, scale)
             if trace.textfont.size:
                 trace.textfont.size *= scale
     if layout.coloraxis.colorbar.thickness:

@@ -41,6 +41,7 @@ def label_axis(axis: Any, labels: Sequence[str] | None, length: float, *, uprigh
     Labels of an x axis are turned when one is wider than its cell. A thinned axis keeps every n-th label.
     """
     if labels is None:
+        axis.update(tickfont={"size": TICK_PX})
         return TICK_PX * 1.5
     each = length / max(len(labels), 1)
     font = TICK_PX if each >= TICK_PX * 1.15 else SMALL_PX

@@ -44,7 +44,7 @@ def signed_heatmap(
     """
     array = as_floats(values, shape=(len(y_labels), len(x_labels)))
     quiet = as_mask(hidden, "hidden", array.shape)
-    hovers = _hovers(array, x_hover or x_labels, y_labels, unit, low, high)
+    hovers = hover_texts(array, x_hover or x_labels, y_labels, unit, low, high)
     extent = limit or float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))) or 1.0
     figure = go.Figure()
     figure.add_trace(_cells(drawable(array, quiet), hovers, SIGNED, (-extent, extent), unit, zmid=0.0))
@@ -83,7 +83,7 @@ def sequential_heatmap(
     array = as_floats(values, shape=(len(y_labels), len(x_labels)))
     away = as_mask(mask, "mask", array.shape)
     low, high = limits or _range(array[~away])
-    hovers = _hovers(array, x_hover or x_labels, y_labels, unit)
+    hovers = hover_texts(array, x_hover or x_labels, y_labels, unit)
     figure = go.Figure(_cells(drawable(array, away), hovers, SEQUENTIAL[colours], (low, high), unit))
     notes = [legend] if legend else []
     shown = np.where(away, 0.0, array)
@@ -110,7 +110,7 @@ def lens_table(
     array = as_floats(probabilities, shape=(len(y_labels), len(x_labels)))
     if [len(row) for row in words] != [array.shape[1]] * array.shape[0]:
         raise ValueError(f"words must have the shape of the probabilities, {array.shape}")
-    hovers = _hovers(array, x_hover or x_labels, y_labels, unit)
+    hovers = hover_texts(array, x_hover or x_labels, y_labels, unit)
     hovers = [[f"{escape(word)}<br>{hover}" for word, hover in zip(*rows, strict=True)]
               for rows in zip(words, hovers, strict=True)]  # fmt: skip
     figure = go.Figure(_cells(drawable(array), hovers, SEQUENTIAL["blues"], limits, unit))
@@ -154,7 +154,7 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _hovers(
+def hover_texts(
     array: np.ndarray,
     x_labels: Sequence[str],
     y_labels: Sequence[str],

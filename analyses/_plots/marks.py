@@ -9,6 +9,8 @@ from analyses._plots.fit import fit
 from analyses._plots.theme import CATEGORIES, NEGATIVE, POSITIVE, escape, template
 
 GRID = "#E5E5E5"
+LINE = {"showline": True, "linecolor": "#333333", "ticks": "outside", "ticklen": 3}
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left", "bgcolor": "rgba(0,0,0,0)"}
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -70,7 +72,8 @@ def lines(
     order in which they first appear and take colour and, after eight of them, dash in turn.
     """
     figure = go.Figure()
-    groups = [("", frame)] if group is None else [(str(name), part) for name, part in frame.groupby(group, sort=False)]
+    parts = [("", frame)] if group is None else frame.groupby(group, sort=False, dropna=False)
+    groups = [(str(name), part) for name, part in parts]
     for index, (name, part) in enumerate(groups):
         colour = CATEGORIES[index % len(CATEGORIES)]
         dash = DASHES[index // len(CATEGORIES) % len(DASHES)]
@@ -83,13 +86,12 @@ def lines(
             hovertemplate=f"{escape(name)}<br>{escape(x_title)} %{{x}}<br>%{{y:.4g}}<extra></extra>"))  # fmt: skip
     figure.update_layout(
         template=template(),
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left", "bgcolor": "rgba(0,0,0,0)"},
+        legend=LEGEND,
         meta={"kind": "axes", "title": title, "notes": [legend] if legend else [], "x_labels": x_labels,
               "x_title": x_title, "y_title": y_title, "plot_px": 220.0},
     )  # fmt: skip
-    line = {"showline": True, "linecolor": "#333333", "ticks": "outside", "ticklen": 3}
-    figure.update_xaxes(title_text=escape(x_title), **line)
-    figure.update_yaxes(title_text=escape(y_title), showgrid=True, gridcolor=GRID, **line)
+    figure.update_xaxes(title_text=escape(x_title), **LINE)
+    figure.update_yaxes(title_text=escape(y_title), showgrid=True, gridcolor=GRID, **LINE)
     return fit(figure)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hooks.checkpoints.building import build, is_no_space
 from hooks.checkpoints.digests import cached_sha256
@@ -54,7 +55,8 @@ def convert_gguf(path: Path, folder: Path, progress: Progress) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    place = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, "local_files_only": True}
+    place: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    place["local_files_only"] = True
     with quiet_transformers():
         try:
             progress(0.6, "reading the tokenizer")

@@ -39,10 +39,10 @@ def fetch_hub(hub_id: str, workspace: Path, progress: Progress) -> Checkpoint:
 
         progress(0.0, f"asking the hub for {hub_id}")
         with _hub_errors(hub_id):
-            commit, licence, peak_mb = _look_up(hub_id)
-            progress(0.1, f"downloading {hub_id}: {peak_mb:.0f} MB")
-            with quiet_hub():
-                snapshot_download(hub_id, revision=commit, local_dir=folder, allow_patterns=list(_WANTED))
+            commit, licence, megabytes = _look_up(hub_id)
+        progress(0.1, f"downloading {hub_id}: {megabytes:.0f} MB")
+        with _hub_errors(hub_id), quiet_hub():
+            snapshot_download(hub_id, revision=commit, local_dir=folder, allow_patterns=list(_WANTED))
         _remove_bookkeeping(folder)
         check_folder(folder)
         progress(0.95, "checking what was written")
@@ -70,8 +70,8 @@ def _look_up(hub_id: str) -> tuple[str, str, float]:
 @contextmanager
 def _hub_errors(hub_id: str) -> Iterator[None]:
     """Turns what the hub client raises into one line with the alternatives."""
-    import httpx
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    # HTTPError is the base class of the HTTP library that the client is built on, whichever that is.
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     others = "what works without a hub: smollm2-135m, a toy: model, a local folder, a *.gguf file"
     try:
@@ -79,8 +79,10 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
     except GatedRepoError as error:
         raise InputError(f"{hub_id!r} is gated: accept its terms on the hub and log in there; {others}") from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"the hub has no public model {hub_id!r}, and no folder is called so here; {others}") from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        raise InputError(f"the hub has no public model {hub_id!r}, nor is there such a folder; {others}") from error
+    except HFValidationError as error:
+        raise InputError(f"{hub_id!r} is not a hub id: {error}") from error
+    except (HTTPError, OSError) as error:
         if is_no_space(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -31,7 +31,8 @@ def fetch_local(folder: Path, workspace: Path, progress: Progress) -> Checkpoint
         digests[path.name] = cached_sha256(path, workspace)
     config = read_config(folder)
     quantisation = "as configured: " + str(method) if (method := quantisation_method(config)) else "none"
-    return Checkpoint(folder.resolve().name, folder, str(folder.resolve()), revision_of(digests), quantisation, "unknown")
+    place = folder.resolve()
+    return Checkpoint(place.name, place, str(place), revision_of(digests), quantisation, "unknown")
 
 
 def check_folder(folder: Path) -> None:

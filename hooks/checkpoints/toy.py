@@ -1,4 +1,4 @@
-"""`toy:` models: tiny, seeded, built or trained on the spot, one of each architecture that the workbench must handle."""
+"""`toy:` models: tiny, seeded, built or trained on the spot, one of each architecture to be handled."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ RECIPES: dict[str, Recipe] = {
         "random GPT-NeoX: 2 layers, 4 heads, attention and MLP in parallel",
         "GPTNeoXConfig",
         {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64,
-         "max_position_embeddings": 256, "rotary_pct": 0.5, "use_parallel_residual": True, "tie_word_embeddings": False},
+         "max_position_embeddings": 256, "rotary_pct": 0.5, "use_parallel_residual": True,
+         "tie_word_embeddings": False},
     ),
     "qwen3": Recipe(
         "random Qwen3: 2 layers, normalised queries and keys, heads wider than the model over their number",

@@ -6,7 +6,8 @@ FIRST_NAMES = """
 Mary John James Robert Michael William David Richard Joseph Thomas Charles Daniel Matthew Anthony Mark Paul Steven
 Andrew George Kevin Brian Edward Peter Henry Jack Adam Simon Martin Alan Tom Sam Ben Luke Max Jacob Noah
 Patricia Jennifer Linda Elizabeth Barbara Susan Jessica Sarah Karen Lisa Nancy Emily Anna Emma Alice Laura Kate Amy
-Rachel Julia Helen Diana Claire Lucy Grace Rose Jane Ruth Kelly Maria Rebecca Victoria Sophie Olivia Eric Alex Chris Martha
+Rachel Julia Helen Diana Claire Lucy Grace Rose Jane Ruth Kelly Maria Rebecca Victoria Sophie Olivia Eric
+Alex Chris Martha
 """
 
 PLACES = """
@@ -32,7 +33,8 @@ dog cat horse bird fish mouse desk brush coat keys stone cloud glass field light
 OCCUPATIONS = """
 doctor nurse teacher lawyer engineer farmer actor actress writer artist scientist driver baker waiter waitress soldier
 pilot cook judge singer dancer mechanic secretary librarian carpenter plumber electrician receptionist hairdresser
-cleaner manager builder guard student professor housekeeper programmer banker sailor king queen prince princess boy girl captain maid butcher
+cleaner manager builder guard student professor housekeeper programmer banker sailor king queen prince princess
+boy girl captain maid butcher
 man woman men women father mother son daughter brother sister husband wife uncle aunt
 """
 
@@ -47,8 +49,8 @@ where why how this that these those the a an and or but not nor so if because wh
 by to from with about into over under after before between through during without is are was were be been being am has
 have had do does did will would shall should can could may might must very too also only just even still again never
 always often soon now today yesterday tomorrow all any both each every few many more most much no none other some such
-same up down out off away back near far long short big small large little old new young good bad great happy sad hot cold
-left right high low fast slow early late next
+same up down out off away back near far long short big small large little old new young good bad great happy sad hot
+cold left right high low fast slow early late next
 """
 
 VERBS = """
@@ -83,7 +85,7 @@ def spaced_words() -> list[str]:
 
 
 def training_lines() -> list[str]:
-    """The training text: each word after a space, often enough to be merged; openers and names at a line's start too."""
+    """The training text: each word after a space, often enough to be merged; openers and names also without."""
     starts = sorted({*OPENERS.split(), *FIRST_NAMES.split()})
     lines = [f" {word}" for word in spaced_words()] + starts + PUNCTUATION.split() + ["\n", "\n\n", ".\n"]
     return [line for line in lines for _ in range(3)]

@@ -94,9 +94,9 @@ def test_facets_share_one_scale_and_each_has_its_axes() -> None:
 
 def test_the_click_layer_covers_every_drawn_cell_and_changes_no_figure() -> None:
     figure = signed(hidden=np.abs(np.nan_to_num(VALUES)) < 0.2)
-    before = figure.to_json()
+    before = figure.to_dict()
     covered = click_overlay(figure)
-    assert figure.to_json() == before
+    assert figure.to_dict() == before
     squares = [trace for trace in covered.data if trace.type == "scatter"]
     places = sorted(tuple(place) for trace in squares for place in trace.customdata)
     # (1, 1) is NaN but in the hidden mask, so it is drawn grey and can be clicked.

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from data.captures import CaptureWriter, open_capture
 from data.store import Store
-from hooks.errors import InputError
 
 MODEL = {"name": "tiny", "revision": "0123"}
 KEYS = [(None, "embed"), (0, "resid_post"), (1, "resid_post"), (1, "z")]
@@ -100,9 +99,7 @@ def test_shards_are_plain_safetensors_files_that_explain_themselves(store: Store
 def test_scalars_of_every_vector_are_columns(store: Store) -> None:
     capture(store, dtype="bfloat16")
     stored = expected((1, "resid_post"), dtype=torch.bfloat16).float()
-    found = store.query(
-        "FROM token_scalars WHERE site = 'resid_post' AND layer = 1 ORDER BY prompt, position"
-    )
+    found = store.query("FROM token_scalars WHERE site = 'resid_post' AND layer = 1 ORDER BY prompt, position")
     np.testing.assert_array_equal(found["argmax"], stored.abs().argmax(1).numpy())
     np.testing.assert_array_equal(found["max_abs"], stored.abs().amax(1).numpy())
     np.testing.assert_allclose(found["norm"], stored.norm(dim=1).numpy(), rtol=1e-6)
@@ -181,67 +178,3 @@ def test_an_empty_capture_is_there_and_has_no_sites(store: Store) -> None:
     reader = open_capture(store, "cap")
     assert (reader.sites, reader.n_rows, reader.complete) == ([], 0, True)
     assert reader.tokens().empty
-
-
-def test_damage_to_a_shard_is_found_and_named(store: Store) -> None:
-    capture(store, shard=1 << 20)
-    (file,) = (store.captures / "cap").glob("*.safetensors")
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=r"00000\.safetensors is damaged: wrong checksum of z at layer 1"):
-        open_capture(store, "cap").verify()
-    file.write_bytes(content[:-1])
-    with pytest.raises(InputError, match="bytes where the catalogue says"):
-        open_capture(store, "cap").layer("z", 1)
-    file.unlink()
-    with pytest.raises(InputError, match=r"00000\.safetensors is missing"):
-        open_capture(store, "cap").layer("z", 1)
-
-
-def test_unknown_captures_and_sites_offer_the_nearest(store: Store) -> None:
-    capture(store)
-    with pytest.raises(InputError, match="unknown capture 'cup': did you mean 'cap'"):
-        open_capture(store, "cup")
-    with pytest.raises(InputError, match="did you mean 'resid_post at layer 1'"):
-        open_capture(store, "cap").layer("resid_pst", 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "plan", "says"),
-    [
-        ("../up", {}, "capture name '../up'"),
-        ("", {}, "capture name ''"),
-        ("cap", {"dtype": "int8"}, "unknown capture dtype 'int8'"),
-    ],
-)
-def test_bad_names_and_dtypes_are_refused(store: Store, name: str, plan: dict, says: str) -> None:
-    with pytest.raises(InputError) as caught:
-        CaptureWriter(store, name, MODEL, plan)
-    assert says in str(caught.value)
-
-
-def test_a_name_cannot_be_continued_with_another_model_or_plan(store: Store) -> None:
-    capture(store)
-    with pytest.raises(InputError, match="exists with another model"):
-        CaptureWriter(store, "cap", {"name": "other"}, {"dtype": "float32"}).__enter__()
-    with pytest.raises(InputError, match="exists with another plan"):
-        CaptureWriter(store, "cap", MODEL, {"dtype": "float16"}).__enter__()
-
-
-def test_prompts_that_do_not_fit_are_refused_and_the_rest_is_kept(store: Store) -> None:
-    with CaptureWriter(store, "cap", MODEL, {}) as writer:
-        add(writer, 0)
-        add(writer, 0)
-        with pytest.raises(InputError, match="already there with another text"):
-            writer.add(0, "another", [1], ["a"], tensors_of(0))
-        with pytest.raises(InputError, match="2 token ids and 1 token texts"):
-            writer.add(1, "text", [1, 2], ["a"], tensors_of(0))
-        with pytest.raises(InputError, match=r"has shape \[2, 8\]; valid: \[3, d\]"):
-            writer.add(1, "text", [1, 2, 3], ["a", "b", "c"], tensors_of(0))
-        with pytest.raises(InputError, match="has no activations"):
-            writer.add(1, "text", [1], ["a"], {})
-        fewer = {key: tensor for key, tensor in tensors_of(0).items() if key[0] is None}
-        with pytest.raises(InputError, match="differs from the prompts before it"):
-            writer.add(1, "text", [1, 2], ["a", "b"], fewer)
-    assert open_capture(store, "cap").tokens()["prompt"].unique().tolist() == [0]

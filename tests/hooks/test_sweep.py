@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hooks.capture import Cache, run_with_cache
 from hooks.errors import Cancelled, InputError
+from hooks.fast_sweep import fast
 from hooks.interventions import Add, Clamp, Patch, Scale, Zero
 from hooks.metrics import Metric, divergence, log_prob, logit_diff
 from hooks.model import Model
 from hooks.sites import DERIVED_KINDS, PATTERN_KINDS, Site
-from hooks.sweep import ENGINES, Cell, plan, run_sweep
+from hooks.sweep import ENGINES, Cell, define, plan, run_sweep
 
 POS = 6
 PAIRS = [(1, 20), (13, 50), (60, 2), (30, 31), (70, 5)]
@@ -48,6 +49,11 @@ def clean(any_tiny: Model, draw) -> Tensor:
 @pytest.fixture(scope="module")
 def corrupted(any_tiny: Model, draw) -> Tensor:
     return draw(any_tiny, 1, POS, seed=4)
+
+
+@pytest.fixture
+def corrupted_tiny(tiny: Model, draw) -> Tensor:
+    return draw(tiny, 1, POS, seed=4)
 
 
 each_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -98,12 +104,29 @@ def test_any_intervention_at_any_site_gives_the_same_in_both_engines(any_tiny: M
         for position in (None, -1, (1, 3)):
             there = replace(site, position=position)
             edits = [Scale(there, 0.3), Add(there, torch.linspace(-1, 1, width)), Clamp(there, -0.1, 0.1)]
-            edits += [] if site.kind == "attn_scores" else [Zero(there)]
             cells += [Cell({"site": site.name, "edit": i}, (edit,)) for i, edit in enumerate(edits)]
     cells += [Cell({"two": a, "then": b}, (*cells[a].interventions, *cells[b].interventions)) for a, b in PAIRS]
     fast, defined = (run_sweep(any_tiny, corrupted, cells, [log_prob(3)], engine=engine) for engine in ENGINES)
     torch.testing.assert_close(fast.values, defined.values, atol=2e-5, rtol=1e-4)
     assert "cells by the definition: they edit patterns or embeddings" in fast.fallback
+
+
+@each_engine
+def test_the_end_of_one_block_comes_before_the_start_of_the_next(tiny: Model, corrupted_tiny, engine: str) -> None:
+    end, start, ones = Site(0, "resid_post"), Site(1, "resid_pre"), torch.ones(tiny.geometry.d_model)
+    edits = (Scale(start, 3.0), Add(end, ones))
+    swept = run_sweep(tiny, corrupted_tiny, [Cell({}, edits), Cell({}, edits[::-1])], [log_prob(3)], engine=engine)
+    value = (run_with_cache(tiny, corrupted_tiny, [start])[start] + 1) * 3
+    expected = float(log_prob(3)(tiny.logits(corrupted_tiny, [Patch(start, value)])[:, -1]))
+    assert swept.values[:, 0].tolist() == pytest.approx([expected] * 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 10_000])
+def test_how_cells_are_batched_changes_nothing(any_tiny: Model, clean, corrupted, grid_of, rows: int) -> None:
+    places = [Site(layer, "resid_pre") for layer in range(any_tiny.geometry.n_layers)]
+    cells = grid_of(any_tiny, run_with_cache(any_tiny, clean, places), "resid_pre", False, True)
+    found = fast(any_tiny, corrupted, cells[::-1], [log_prob(3)], rows=rows)
+    torch.testing.assert_close(found, define(any_tiny, corrupted, cells[::-1], [log_prob(3)]), atol=1e-5, rtol=1e-5)
 
 
 @each_engine
@@ -132,8 +155,9 @@ def test_nan_is_refused_and_its_cell_named(tiny: Model, draw, engine: str, numbe
         (Zero(Site(99, "z")), "layer 99 does not exist"),
         (Zero(Site(0, "z", head=99)), "head 99 of 'z' does not exist"),
         (Zero(Site(0, "z", position=99)), "position 99 of z L0 does not exist: valid are 0 to 6"),
+        (Zero(Site(0, "z", position=())), "z L0 names no position"),
         (Zero(Site(0, "ln1_scale")), "'ln1_scale' is derived"),
-        (Patch(Site(1, "resid_post"), torch.zeros(1, 3, 5)), "Patch at resid_post L1 does not fit"),
+        (Patch(Site(1, "resid_pre"), torch.zeros(1, 3, 5)), "Patch at resid_pre L1 does not fit"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(tiny: Model, draw, engine: str, intervention, says: str) -> None:

@@ -1,0 +1,97 @@
+"""The page of an analysis, made from its declaration: inputs, options, run, picture, tables, exports and script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from analyses._contract import Analysis, Spec
+from analyses._registry import get
+from app_pages import _inputs, _run
+from app_pages._bench import need_model, pick_model, tell
+from app_pages._figures import draw
+from app_pages._form import fields, remembered_spec
+from app_pages._result import show_result
+from app_pages._state import State, open_page
+from app_pages._text import html
+from app_pages._trust import live_strip, strip
+from hooks.errors import InputError
+from hooks.model import Model
+from interp.inputs import Request
+from interp.runs import Run
+
+Picture = Callable[[State, Model | None, Run, str, go.Figure], None]
+Cost = Callable[[Model, Request, Spec], str]
+
+
+def _plain_picture(state: State, model: Model | None, run: Run, name: str, figure: go.Figure) -> None:
+    draw(figure, state.key(f"figure {name}"))
+
+
+def page(name: str, picture: Picture = _plain_picture, cost: Cost | None = None) -> None:
+    """The whole page; `picture` draws a figure and what belongs to it, `cost` predicts what a run will take."""
+    state, analysis = open_page(name), get(name)
+    html("")
+    st.header(analysis.title)
+    st.markdown(analysis.question)
+    top = st.container()
+    try:
+        _run.adopt(state)
+    except InputError as error:
+        tell(error)
+    spec_name, dtype = pick_model(state)
+    with st.container(border=True):
+        model = need_model(spec_name, dtype)
+        asked = _ask(state, analysis, model, cost) if model else None
+    run = show_result(state, analysis, model, asked, picture)
+    with top:
+        if run is not None:
+            strip(run.model, run.checks)
+        elif model is not None:
+            live_strip(model)
+    state.publish("model", "dtype", *_inputs.NAMES, *analysis.spec.model_fields, "figure", "cell", "pair", "run")
+
+
+def _ask(state: State, analysis: Analysis, model: Model, cost: Cost | None) -> tuple[Request, Spec] | None:
+    """The form: inputs, options, cost and the Run button. None when it does not hold together yet."""
+    spec, wrong = _remembered(state, analysis)
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        request = _inputs.edit(state, analysis, model)
+    with right:
+        computed = [n for n in analysis.spec.model_fields if n not in analysis.spec.display_fields()]
+        try:
+            spec = fields(state, analysis, spec, computed)
+        except InputError as error:
+            tell(error)
+            wrong = True
+    _inputs.check(model, request)
+    button, note = st.columns([1, 5], vertical_alignment="center")
+    pressed = button.button("Run", type="primary", icon=":material/play_arrow:", width="stretch", key=state.key("go"))
+    if wrong:
+        return None
+    try:
+        if cost is not None:
+            note.caption(cost(model, request, spec))
+        if pressed:
+            _run.start(state, analysis, model, request, spec)
+    except InputError as error:
+        if pressed:
+            tell(error)
+    return request, spec
+
+
+def _remembered(state: State, analysis: Analysis) -> tuple[Spec, bool]:
+    """The options of the state; when they are wrong, the example's, with the error shown once."""
+    try:
+        if any(name in state.values for name in (*analysis.spec.model_fields, *_inputs.NAMES)):
+            return remembered_spec(state, analysis), False
+        return analysis.spec.model_validate(analysis.example.get("spec", {})), False
+    except InputError as error:
+        tell(error)
+        for name in analysis.spec.model_fields:
+            state.set(name, None)
+        return analysis.spec(), False
+

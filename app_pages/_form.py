@@ -1,0 +1,99 @@
+"""A form made from a pydantic spec: one widget a field, with its description, bounds, choices and default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from analyses._contract import Analysis, Spec
+from app_pages._state import State
+from hooks.errors import InputError
+from interp.options import bounds, choices, plain_type
+from interp.runs import read_spec
+
+FEW = 4
+"""Up to this many choices are shown side by side."""
+
+
+def remembered_spec(state: State, analysis: Analysis) -> Spec:
+    """The spec that the page's state says. Raises InputError for what a URL got wrong."""
+    given = {name: state.get(name) for name in analysis.spec.model_fields if name in state.values}
+    for name, value in given.items():
+        if plain_type(analysis.spec.model_fields[name].annotation)[1] and isinstance(value, str):
+            given[name] = [value] if value else []
+    return read_spec(analysis, given)
+
+
+def fields(state: State, analysis: Analysis, spec: Spec, names: Sequence[str]) -> Spec:
+    """Widgets for the named fields, starting at `spec`; returns the spec they say. Raises InputError for bad values."""
+    values = spec.model_dump(mode="json")
+    for name in names:
+        values[name] = _widget(state, name, analysis.spec.model_fields[name], values[name])
+    chosen = read_spec(analysis, values)
+    defaults = analysis.spec().model_dump(mode="json")
+    for name, value in chosen.model_dump(mode="json").items():
+        state.set(name, value if value != defaults[name] else None)
+    return chosen
+
+
+def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
+    element, many = plain_type(field.annotation)
+    label = name.replace("_", " ")
+    about = "; ".join(part for part in (field.description or "", bounds(field)) if part)
+    named = list(choices(element))
+    if named and many:
+        return st.multiselect(label, named, key=state.seeded(name, list(value)), help=about)
+    if named and len(named) <= FEW:
+        key = state.seeded(name, value)
+        return st.segmented_control(label, named, key=key, help=about, required=True, format_func=_worded)
+    if named:
+        return st.selectbox(label, named, key=state.seeded(name, value), help=about, format_func=_worded)
+    if element is bool:
+        return st.toggle(label, key=state.seeded(name, value), help=about)
+    if many:
+        return _many(state, name, element, label, about, value)
+    if element in (int, float):
+        return _number(state, name, field, element, label, about, value)
+    text = st.text_input(label, key=state.seeded(name, "" if value is None else str(value)), help=about)
+    return text if text or value == "" else None
+
+
+def _number(state: State, name: str, field: FieldInfo, element: Any, label: str, about: str, value: Any) -> Any:
+    limits: dict[str, Any] = {"min_value": None, "max_value": None}
+    for bound in field.metadata:
+        step = 1 if element is int else 0.0
+        if isinstance(bound, Ge | Gt):
+            limits["min_value"] = element(bound.ge if isinstance(bound, Ge) else bound.gt + step)  # type: ignore[operator]
+        if isinstance(bound, Le | Lt):
+            limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - step)  # type: ignore[operator]
+    step = 1 if element is int else None
+    return st.number_input(label, key=state.seeded(name, value), help=about, step=step, **limits)
+
+
+def _many(state: State, name: str, element: Any, label: str, about: str, value: Any) -> list[Any]:
+    if element is str:
+        key = state.seeded(name, "\n".join(value))
+        text = st.text_area(label, key=key, help=f"{about}; one a line, spaces count", height=68)
+        return [line for line in text.split("\n") if line]
+    key = state.seeded(name, ", ".join(str(one) for one in value))
+    text = st.text_input(label, key=key, help=f"{about}; for example 0, 10, 20-29", placeholder="all")
+    return [number for word in re.split(r"[,\s]+", text) if word for number in _numbers(name, word, element)]
+
+
+def _numbers(name: str, word: str, element: Any) -> list[Any]:
+    """`7` or `3-6` as numbers."""
+    try:
+        if element is int and (found := re.fullmatch(r"(\d+)\s*[-–]\s*(\d+)", word)):
+            return list(range(int(found[1]), int(found[2]) + 1))
+        return [element(word)]
+    except ValueError:
+        raise InputError(f"option {name}: {word!r} is not a number; write for example 0, 10, 20-29") from None
+
+
+def _worded(choice: str) -> str:
+    return choice.replace("_", " ")

@@ -1,0 +1,71 @@
+"""Starting runs in the background and opening stored ones; nothing that is stored is computed again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from analyses._contract import Analysis, Spec
+from app_pages import _inputs
+from app_pages._bench import after_checks, workbench
+from app_pages._jobs import jobs
+from app_pages._state import State
+from hooks.model import Model
+from hooks.progress import Progress
+from interp.inputs import Request
+from interp.keys import run_key
+from interp.runs import Run, find
+from interp.script import asked
+
+
+def job_name(key: str) -> str:
+    """The name under which a run's job is known to all sessions."""
+    return f"run {key}"
+
+
+def start(state: State, analysis: Analysis, model: Model, request: Request, spec: Spec) -> None:
+    """Start a run, unless it is stored or under way already; the page then shows that run.
+
+    Raises InputError for inputs that do not resolve.
+    """
+    inputs = request.resolve(model)
+    analysis.accept(inputs)
+    key = run_key(analysis, model, inputs, spec)
+    state.set("run", key)
+    state.set("cell", None)
+    record = workbench().store.find_run(key)
+    if record is not None and record.status == "done":
+        return
+
+    def work(progress: Progress) -> Run:
+        after_checks(model, progress)
+        return workbench().run_inputs(analysis.name, model, inputs, spec, request.as_dict(), progress)
+
+    jobs().start(job_name(key), work)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def stored(key: str) -> Run:
+    """A finished run from the store. Raises InputError when there is none, or it failed or was cancelled."""
+    return workbench().reopen(key)
+
+
+def adopt(state: State) -> None:
+    """Fill a page that was opened with nothing but `?run=KEY` from that run's record. Raises InputError if unknown."""
+    key = state.get("run")
+    if not key or any(name in state.values for name in _inputs.NAMES) or jobs().find(job_name(str(key))):
+        return
+    record = find(workbench().store, str(key))
+    values: dict[str, Any] = {"run": record.key, "model": record.model["spec"], "dtype": record.model["dtype"]}
+    values |= asked(record.inputs)
+    values |= {name: value for name, value in record.spec.items() if name not in values}
+    kept = {name: value for name, value in state.values.items() if name not in values}
+    state.replace(values | kept)
+
+
+def same(run: Run, model: Model | None, request: Request, spec: Spec) -> bool:
+    """Whether the form still says what the shown run was made from."""
+    if model is not None and model.identity.as_dict() != run.model:
+        return False
+    return asked(run.inputs) == request.as_dict() and run.spec.computed() == spec.computed()
