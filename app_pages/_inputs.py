@@ -130,7 +130,9 @@ def show_alignment(model: Model, pair: PromptPair) -> None:
         marks = [{i: kind for part in parts for i in range(part[at], part[at + 1])} for at in (1, 3)]
     sides = [list(zip(model.str_tokens(ids), ids, strict=True)) for ids in (clean, corrupted)]
     names = (f"clean, {len(clean)} tokens", f"corrupted, {len(corrupted)} tokens")
-    answers = f'<div class="tokens">answer {_answer(model, pair.answer)} distractor {_answer(model, pair.distractor)}</div>'
+    told = ((name, _answer(model, getattr(pair, name))) for name in ("answer", "distractor"))
+    answers = "".join(f'<span class="names">{name}</span>{drawn}' for name, drawn in told)
+    answers = f'<div class="tokens">{answers}</div>'
     html(stacked(names, sides, marks) + answers)
     try:
         align(model, pair)

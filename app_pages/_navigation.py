@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
+from PIL import Image
 from streamlit.navigation.page import Page
 
 from analyses._contract import Analysis
@@ -33,11 +33,11 @@ def show() -> None:
     chosen.run()
 
 
-def _icon() -> NDArray[np.uint8]:
+def _icon() -> Image.Image:
     """A tiny heatmap. A named icon would be fetched from the network by the browser."""
     blue, pale, red = (33, 102, 172), (209, 229, 240), (178, 24, 43)
     cells = np.array([[pale, blue, pale], [blue, pale, red], [pale, pale, blue]], dtype=np.uint8)
-    return cells.repeat(16, axis=0).repeat(16, axis=1)
+    return Image.fromarray(cells).resize((48, 48), Image.Resampling.NEAREST)
 
 
 def _generic(analysis: Analysis) -> Page:

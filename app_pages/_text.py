@@ -12,11 +12,13 @@ from analyses._plots import glyphs
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding: 2.2rem 2.4rem 4rem 2.4rem}
+[data-testid="stHeader"] {background: transparent}
 [data-testid="stSidebarHeader"] {height: 2.2rem}
 .tokens {display: flex; flex-wrap: wrap; gap: 4px; align-items: stretch; margin: 2px 0 6px 0}
 .stack {display: flex; flex-direction: column; gap: 2px}
 .stack .token {flex: 1}
-.stack .names {font-size: .78rem; color: #57606A; padding: 5px 4px 0 0; flex: 1}
+.names {font-size: .78rem; color: #57606A; padding: 6px 4px 0 0; flex: none}
+.stack .names {flex: 1}
 .token.absent {background: transparent; border-style: dashed; color: transparent}
 .token {border: 1px solid #D0D7DE; border-radius: 5px; padding: 1px 6px 0 6px; background: #F6F8FA; text-align: center;
   font-family: "Source Code Pro", ui-monospace, monospace; font-size: .86rem; line-height: 1.25; white-space: pre}

@@ -14,18 +14,23 @@ LICENCE = "CC0-1.0"
 
 @dataclass(frozen=True)
 class Refusal:
-    """A pair that the model's tokenizer cannot use: `reason` in full, `kind` in the few words that refusals are counted by."""
+    """A pair that the model's tokenizer cannot use: `reason` in full, `kind` in the words that refusals count by."""
 
     pair: PromptPair
     reason: str
     kind: str
 
 
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, for lists that would otherwise take a line a word."""
+    return tuple(text.split())
+
+
 Candidates = Callable[[random.Random, Tokenises], Iterator[PromptPair | Refusal]]
 """Yields candidate pairs, endless or not, drawn only from the given generator so that a seed fixes them.
 
-Most sets ignore the tokenizer and leave alignment to the caller. A set that words its prompt to suit the tokenizer asks it,
-and yields a Refusal where no wording fits.
+Most sets ignore the tokenizer and leave alignment to the caller. A set that words its prompt to suit the tokenizer
+asks it, and yields a Refusal where no wording fits.
 """
 
 

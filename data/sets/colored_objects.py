@@ -5,16 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from data.sets._contract import LICENCE, SetDefinition
+from data.sets._contract import LICENCE, SetDefinition, words
 from hooks.pairs import PromptPair, Tokenises
 
 SCENE = "Q: On the {surface}, {see} a {C1} {O1}, a {C2} {O2}, and a {C3} {O3}. What color is the "
 TEMPLATES = (f"{SCENE}{{asked}}?\nA: {{Colour}}\n{SCENE}{{asked}}?\nA:",)
 SURFACES = ("table", "desk", "floor")
 SIGHTS = ("there is", "you see", "I see")
-OBJECTS = (
-    "pen", "cup", "book", "ball", "plate", "bag", "box", "hat", "key", "phone", "ring", "shoe", "spoon", "watch", "bottle", "lamp", "brush",
-)  # fmt: skip
+OBJECTS = words("pen cup book ball plate bag box hat key phone ring shoe spoon watch bottle lamp brush")
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "pink")
 
 
@@ -42,9 +40,9 @@ SET = SetDefinition(
     name="colored_objects",
     title="Colored objects",
     description=(
-        "Three coloured objects are listed and one is asked about, after one worked example. The answer is its colour, the distractor the "
-        "colour of another object in the same list. Corrupted: only the object asked about changes, to the distractor's. "
-        "Label: where in the list the clean object stands."
+        "Three coloured objects are listed and one is asked about, after one worked example. The answer is its colour, "
+        "the distractor the colour of another object in the same list. Corrupted: only the object asked about changes, "
+        "to the distractor's. Label: where in the list the clean object stands. Small models are near chance here."
     ),
     licence=LICENCE,
     paper="Merullo et al. 2024, Circuit Component Reuse Across Tasks in Transformer Language Models",

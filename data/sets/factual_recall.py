@@ -11,7 +11,7 @@ from hooks.pairs import PromptPair, Tokenises
 
 
 def candidates(rng: random.Random, _tokenizer: Tokenises) -> Iterator[PromptPair]:
-    """Every ordered pair of facts with different objects, in every wording, once; relations take turns in random order."""
+    """Every ordered pair of facts with different objects, in every wording, once; relations take turns, reshuffled."""
     waiting = [_shuffled(rng, relation) for relation in relations()]
     while waiting:
         rng.shuffle(waiting)
@@ -23,11 +23,11 @@ def candidates(rng: random.Random, _tokenizer: Tokenises) -> Iterator[PromptPair
 def _shuffled(rng: random.Random, relation: Relation) -> list[PromptPair]:
     """All counterfactual pairs of one relation: the subject changes, and with it the object."""
     pairs = [
-        PromptPair(template.format(subject=subject), template.format(subject=other), f" {answer}", f" {other_answer}", relation.name)
-        for template in relation.templates
-        for subject, answer in relation.facts
-        for other, other_answer in relation.facts
-        if answer != other_answer
+        PromptPair(text.format(subject=one), text.format(subject=other), f" {right}", f" {wrong}", relation.name)
+        for text in relation.templates
+        for one, right in relation.facts
+        for other, wrong in relation.facts
+        if right != wrong
     ]
     rng.shuffle(pairs)
     return pairs
@@ -37,9 +37,10 @@ SET = SetDefinition(
     name="factual_recall",
     title="Factual recall",
     description=(
-        "A subject and a relation are given and the prompt stops before the object. Corrupted: another subject of the same relation, "
-        "whose object is the distractor. Label: the relation (capital, language, continent, currency, country of a city, young of an "
-        "animal, opposite, chemical symbol). Subjects of unequal token length do not align and are refused."
+        "A subject and a relation are given and the prompt stops before the object. Corrupted: another subject of the "
+        "same relation, whose object is the distractor. Label: the relation (capital, language, continent, currency, "
+        "country of a city, young of an animal, opposite, chemical symbol). Subjects of unequal token length do not "
+        "align and are refused."
     ),
     licence=LICENCE,
     paper="Meng et al. 2022, Locating and Editing Factual Associations in GPT",

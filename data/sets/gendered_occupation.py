@@ -6,25 +6,36 @@ import random
 from collections.abc import Iterator
 from itertools import cycle
 
-from data.sets._contract import LICENCE, SetDefinition
+from data.sets._contract import LICENCE, SetDefinition, words
 from hooks.pairs import PromptPair, Tokenises
 
 BY_NAME = (
-    "{name} works as {job}. After a long day,",
-    "{name}, who works as {job}, was tired because",
-    "{name} is {job}. Every morning before work,",
-    "{name} became {job} because",
+    "Everyone says that {name}, the {job}, is kind because",
+    "We all know that {name}, the {job}, is tired because",
+    "I heard that {name}, the {job}, left early because",
+    "I think that {name}, the {job}, is honest because",
+    "They say that {name}, the {job}, was late because",
 )
 BY_OCCUPATION = (
+    "The {job} slept badly because",
+    "The {job} was very tired because",
     "The {job} was late for work because",
     "The {job} went home early because",
-    "The {job} was very tired because",
-    "The {job} smiled because",
+    "The {job} lost the keys when",
 )
-WOMEN = ("Mary", "Anna", "Alice", "Sarah", "Emma", "Laura", "Kate", "Lisa", "Jane", "Susan", "Helen", "Julia", "Rachel", "Emily", "Maria", "Linda")
-MEN = ("John", "Tom", "James", "Robert", "David", "Paul", "Peter", "Mark", "Daniel", "Michael", "Andrew", "George", "Henry", "Jack", "Adam", "Eric")
-MOSTLY_WOMEN = ("nurse", "secretary", "receptionist", "librarian", "housekeeper", "dancer", "maid", "babysitter", "nanny", "midwife", "hairdresser", "cheerleader")
-MOSTLY_MEN = ("carpenter", "mechanic", "plumber", "soldier", "farmer", "engineer", "pilot", "captain", "miner", "butcher", "electrician", "blacksmith", "sailor", "boxer")
+WOMEN = words("""
+    Mary Anna Alice Sarah Emma Laura Kate Lisa Jane Susan Helen Julia Rachel Emily Maria Linda
+""")
+MEN = words("""
+    John Tom James Robert David Paul Peter Mark Daniel Michael Andrew George Henry Jack Adam Eric
+""")
+# Chosen by who mostly holds the occupation, never by what a model answers: that would decide the result beforehand.
+MOSTLY_WOMEN = words("""
+    nurse secretary receptionist librarian housekeeper dancer maid nanny midwife teacher hairdresser dietitian
+""")
+MOSTLY_MEN = words("""
+    carpenter mechanic plumber soldier farmer engineer pilot captain miner butcher electrician blacksmith sailor driver
+""")
 
 
 def candidates(rng: random.Random, _tokenizer: Tokenises) -> Iterator[PromptPair]:
@@ -32,8 +43,8 @@ def candidates(rng: random.Random, _tokenizer: Tokenises) -> Iterator[PromptPair
     for swapped in cycle(("name", "occupation")):
         if swapped == "name":
             job = rng.choice(MOSTLY_WOMEN + MOSTLY_MEN)
-            template = rng.choice(BY_NAME).replace("{job}", f"{'an' if job[0] in 'aeiou' else 'a'} {job}")
-            she, he = (template.format(name=rng.choice(names)) for names in (WOMEN, MEN))
+            template = rng.choice(BY_NAME)
+            she, he = (template.format(name=rng.choice(names), job=job) for names in (WOMEN, MEN))
         else:
             template = rng.choice(BY_OCCUPATION)
             she, he = (template.format(job=rng.choice(jobs)) for jobs in (MOSTLY_WOMEN, MOSTLY_MEN))
@@ -47,9 +58,10 @@ SET = SetDefinition(
     name="gendered_occupation",
     title="Gendered occupation",
     description=(
-        "The prompt stops before a pronoun for the person in it. Label 'name': a woman's or a man's name decides, the occupation stays; "
-        "corrupted swaps the name. Label 'occupation': no name is given and corrupted swaps the occupation; the pronoun counted as the "
-        "answer is that of the majority in the occupation, a stereotype and not a fact, so a positive difference measures the model's bias."
+        "The prompt stops before a pronoun for the person in it. Label 'name': a woman's or a man's name decides, the "
+        "occupation stays; corrupted swaps the name. Label 'occupation': no name is given and corrupted swaps the "
+        "occupation; the pronoun counted as the answer is that of the majority in the occupation, a stereotype and not "
+        "a fact, so a positive difference measures the model's bias."
     ),
     licence=LICENCE,
     paper="Vig et al. 2020, Investigating Gender Bias in Language Models Using Causal Mediation Analysis",

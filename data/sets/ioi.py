@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from itertools import cycle
 
-from data.sets._contract import LICENCE, SetDefinition
+from data.sets._contract import LICENCE, SetDefinition, words
 from hooks.pairs import PromptPair, Tokenises
 
 TEMPLATES = (
@@ -19,13 +19,15 @@ TEMPLATES = (
     "Because {A} and {B} were late for the {place}, {S} sent {thing} to",
     "Yesterday {A} and {B} had a long talk at the {place}. Afterwards {S} gave {thing} to",
 )
-NAMES = (
-    "John", "Mary", "Tom", "James", "Anna", "Alice", "Robert", "Sarah", "David", "Emma", "Paul", "Laura", "Peter", "Kate",
-    "Mark", "Lisa", "Daniel", "Jane", "Michael", "Susan", "Andrew", "Helen", "George", "Julia", "Henry", "Rachel", "Jack",
-    "Emily", "Simon", "Martha", "Alex", "Maria", "Chris", "Rose", "Adam", "Amy", "Kevin", "Linda", "Eric", "Claire",
-)  # fmt: skip
-PLACES = ("store", "school", "park", "office", "station", "museum", "restaurant", "hospital", "library", "beach", "market", "garden")
-THINGS = ("a drink", "a book", "a ring", "a letter", "a ticket", "the keys", "the map", "a sandwich", "a bag", "the phone", "a gift", "a coat")
+NAMES = words("""
+    John Mary Tom James Anna Alice Robert Sarah David Emma Paul Laura Peter Kate Mark Lisa Daniel Jane Michael Susan
+    Andrew Helen George Julia Henry Rachel Jack Emily Simon Martha Alex Maria Chris Adam Amy Kevin Linda Eric Claire
+""")
+PLACES = words("store school park office station museum restaurant hospital library beach market garden")
+THINGS = (
+    *("a drink", "a book", "a ring", "a letter", "a ticket", "a sandwich", "a bag", "a gift", "a coat"),
+    *("the keys", "the map", "the phone"),
+)
 
 
 def candidates(rng: random.Random, _tokenizer: Tokenises) -> Iterator[PromptPair]:
@@ -43,9 +45,9 @@ SET = SetDefinition(
     name="ioi",
     title="Indirect object identification",
     description=(
-        "Two people are named, one of them acts, and the prompt stops before the other's name. The answer is the name said once, the "
-        "distractor the name said twice. Corrupted: the acting person becomes the other one, so that the answer flips. "
-        "Label ABBA: the receiver is named first; BABA: the giver is named first."
+        "Two people are named, one of them acts, and the prompt stops before the other's name. The answer is the name "
+        "said once, the distractor the name said twice. Corrupted: the acting person becomes the other one, so the "
+        "answer flips. Label ABBA: the receiver is named first; BABA: the giver is named first."
     ),
     licence=LICENCE,
     paper="Wang et al. 2023, Interpretability in the Wild: a Circuit for Indirect Object Identification in GPT-2 Small",

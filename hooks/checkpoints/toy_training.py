@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hooks.errors import InputError
@@ -28,8 +30,7 @@ def train_induction(model: Any, progress: Progress) -> None:
     random = torch.Generator().manual_seed(_SEED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.0)
     model.train()
-    accuracy = 0.0
-    with torch.enable_grad():
+    with torch.enable_grad(), _one_thread():
         for step in range(_MAX_STEPS):
             for group in optimiser.param_groups:
                 group["lr"] = _RATE * min((step + 1) / _WARM_UP, 1.0, 2 * (1 - step / _MAX_STEPS))
@@ -50,6 +51,19 @@ def train_induction(model: Any, progress: Progress) -> None:
     if not accuracy >= _WANTED:
         raise InputError(f"toy:induction copies only {accuracy:.0%} of repeated tokens after training, "
                          f"{_WANTED:.0%} are wanted: this machine's arithmetic differs, please report it")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread inside: sums then run in one order on every machine, and a busy machine does not stall them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def repeated_tokens(n_tokens: int, batch: int, length: int, random: Any) -> tuple[Any, int]:
@@ -81,5 +95,6 @@ def _copy_loss(model: Any, tokens: Any, period: int) -> Any:
     """Mean cross-entropy of the tokens that can be copied: those a period after their first occurrence."""
     import torch
 
-    logits = model(tokens, use_cache=False).logits[:, period:-1]
+    copied = torch.arange(period, tokens.shape[1] - 1)
+    logits = model(tokens, use_cache=False, logits_to_keep=copied).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, period + 1 :].flatten())

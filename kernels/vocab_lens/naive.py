@@ -45,7 +45,7 @@ class Question:
 
     hidden: Tensor
     W_U: Tensor
-    b_U: Tensor | None
+    bias: Tensor | None
     k: int
     targets: Tensor
     reference: Tensor | None
@@ -65,7 +65,8 @@ class Question:
         """Raise ValueError naming the argument, its shape and what was expected."""
         if hidden.ndim != 2 or W_U.ndim != 2 or hidden.shape[1] != W_U.shape[0]:
             raise ValueError(
-                f"hidden [row d_model] and W_U [d_model d_vocab] do not fit: {tuple(hidden.shape)} and {tuple(W_U.shape)}"
+                f"hidden [row d_model] and W_U [d_model d_vocab] do not fit: "
+                f"{tuple(hidden.shape)} and {tuple(W_U.shape)}"
             )
         rows, d_vocab = hidden.shape[0], W_U.shape[1]
         if b_U is not None and b_U.shape != (d_vocab,):
@@ -76,8 +77,9 @@ class Question:
             targets = torch.empty(rows, 0, dtype=torch.long, device=hidden.device)
         if targets.ndim != 2 or targets.shape[0] != rows:
             raise ValueError(f"targets must be [row target] with {rows} rows, got {tuple(targets.shape)}")
-        if targets.numel() and not (0 <= int(targets.min()) and int(targets.max()) < d_vocab):
-            raise ValueError(f"targets must be ids from 0 to {d_vocab - 1}, got {int(targets.min())} to {int(targets.max())}")
+        if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < d_vocab:
+            found = f"{int(targets.min())} to {int(targets.max())}"
+            raise ValueError(f"targets must be ids from 0 to {d_vocab - 1}, got {found}")
         if reference is not None:
             reference_index = _index(reference, reference_index, hidden)
         return cls(hidden, W_U, b_U, k, targets, reference, reference_index)
@@ -85,7 +87,7 @@ class Question:
     def logits(self, states: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """[row block] fp32 logits of the vocabulary ids from `first` up to but not including `last`."""
         block = states.float() @ self.W_U[:, first:last].float()
-        return block if self.b_U is None else block + self.b_U[first:last].float()
+        return block if self.bias is None else block + self.bias[first:last].float()
 
 
 def _index(reference: Tensor, index: Tensor | None, hidden: Tensor) -> Tensor:
@@ -93,7 +95,8 @@ def _index(reference: Tensor, index: Tensor | None, hidden: Tensor) -> Tensor:
         raise ValueError(f"reference must be [reference {hidden.shape[1]}], got {tuple(reference.shape)}")
     if index is None:
         index = torch.arange(hidden.shape[0], device=hidden.device)
-    if index.shape != (hidden.shape[0],) or (index.numel() and int(index.max()) >= reference.shape[0]):
+    fits = index.shape == (hidden.shape[0],)
+    if not fits or (index.numel() and not 0 <= int(index.min()) <= int(index.max()) < reference.shape[0]):
         raise ValueError(
             f"each of the {hidden.shape[0]} rows needs one of the {reference.shape[0]} references; "
             f"got an index of shape {tuple(index.shape)}"
@@ -126,18 +129,21 @@ def vocab_lens(
     Raises:
         ValueError: shapes that do not fit, k or a target outside the vocabulary.
     """
-    asked = Question.of(hidden, W_U, b_U, k, targets, reference, reference_index)
-    logits = asked.logits(hidden)
+    return _described(Question.of(hidden, W_U, b_U, k, targets, reference, reference_index))
+
+
+def _described(asked: Question) -> VocabLens:
+    logits = asked.logits(asked.hidden)
     log_probs = logits.log_softmax(dim=-1)
     order = logits.sort(dim=-1, descending=True, stable=True).indices
     place_of = order.argsort(dim=-1)
     kl = None
     if asked.reference is not None and asked.reference_index is not None:
-        from_reference = asked.logits(asked.reference).log_softmax(dim=-1)[asked.reference_index]
-        kl = (from_reference.exp() * (from_reference - log_probs)).sum(dim=-1)
+        wanted = asked.logits(asked.reference).log_softmax(dim=-1)[asked.reference_index]
+        kl = (wanted.exp() * (wanted - log_probs)).sum(dim=-1)
     return VocabLens(
-        top_ids=order[:, :k],
-        top_log_probs=log_probs.gather(1, order[:, :k]),
+        top_ids=order[:, : asked.k],
+        top_log_probs=log_probs.gather(1, order[:, : asked.k]),
         log_sum_exp=logits.logsumexp(dim=-1),
         entropy=-(log_probs.exp() * log_probs).sum(dim=-1),
         target_ranks=place_of.gather(1, asked.targets),

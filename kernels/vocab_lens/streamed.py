@@ -1,4 +1,4 @@
-"""The same over blocks of the vocabulary: online log-sum-exp, running top-k; at most [row block] logits exist at a time.
+"""The same over blocks of the vocabulary: online log-sum-exp, running top-k; never more than [row block] logits.
 
 With m the largest logit so far, a block updates sums relative to m, which move when m does:
 
@@ -7,7 +7,7 @@ With m the largest logit so far, a block updates sums relative to m, which move 
     C = Σ exp(r − n)(l − m)      for references r with maximum n: Σ r̂·(l − m) = C/S_r, so
     KL = (A_r − C)/S_r − log S_r + log S
 
-Sums are carried in fp64; they are [row], so it costs nothing.
+Sums are in fp32 within a block and carried in fp64 between blocks.
 """
 
 from __future__ import annotations
@@ -42,10 +42,41 @@ class _Moments:
         move = torch.where(self.m == float("-inf"), 0.0, self.m - peak)
         shifted = logits - peak.float()[:, None]
         weights = shifted.exp()
-        self.A = (self.A + move * self.S) * move.exp() + (weights * shifted).sum(dim=-1, dtype=torch.float64)
-        self.S = self.S * move.exp() + weights.sum(dim=-1, dtype=torch.float64)
+        self.A = (self.A + move * self.S) * move.exp() + (weights * shifted).sum(dim=-1).double()
+        self.S = self.S * move.exp() + weights.sum(dim=-1).double()
         self.m = peak
         return weights, shifted, move
+
+
+@dataclass
+class _Against:
+    """The reference rows: their own sums, and C of every row with its reference."""
+
+    states: Tensor
+    index: Tensor
+    moments: _Moments
+    C: Tensor
+
+    @classmethod
+    def of(cls, asked: Question) -> _Against | None:
+        if asked.reference is None or asked.reference_index is None:
+            return None
+        device = asked.hidden.device
+        moments = _Moments.empty(asked.reference.shape[0], device)
+        zero = torch.zeros(asked.hidden.shape[0], dtype=torch.float64, device=device)
+        return cls(asked.reference, asked.reference_index, moments, zero)
+
+    def absorb(self, logits: Tensor, shifted: Tensor, move: Tensor) -> None:
+        """Take in a block of reference logits, beside the rows' own l − m′ and m − m′."""
+        before = self.moments.S[self.index]
+        weights, _, their_move = self.moments.absorb(logits)
+        fresh = (weights[self.index] * shifted).sum(dim=-1).double()
+        self.C = (self.C + move * before) * their_move[self.index].exp() + fresh
+
+    def divergence(self, own: _Moments) -> Tensor:
+        """[row] KL(reference ‖ row)."""
+        S, A = self.moments.S[self.index], self.moments.A[self.index]
+        return (A - self.C) / S - S.log() + own.S.log()
 
 
 @torch.no_grad()
@@ -60,14 +91,13 @@ def vocab_lens(
     reference_index: Tensor | None = None,
     block: int = BLOCK,
 ) -> VocabLens:
-    """Arguments, results and errors of `naive.vocab_lens`; `block` is how many vocabulary ids are looked at together."""
+    """Arguments, results and errors of `naive.vocab_lens`; `block` is how many ids are looked at together."""
     asked = Question.of(hidden, W_U, b_U, k, targets, reference, reference_index)
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     rows, device = hidden.shape[0], hidden.device
     own, top = _Moments.empty(rows, device), _empty_top(rows, device)
-    theirs = None if asked.reference is None else _Moments.empty(asked.reference.shape[0], device)
-    cross = torch.zeros(rows, dtype=torch.float64, device=device)
+    against = _Against.of(asked)
     target_logits = _target_logits(asked, block)
     ranks = torch.zeros_like(asked.targets)
     for first in range(0, W_U.shape[1], block):
@@ -75,11 +105,8 @@ def vocab_lens(
         _, shifted, move = own.absorb(logits)
         top = _merge(top, first_largest(logits, min(k, logits.shape[1])), first, k)
         ranks += _ahead(logits, target_logits, asked.targets, first)
-        if theirs is not None and asked.reference is not None and asked.reference_index is not None:
-            before = theirs.S[asked.reference_index]
-            weights, _, their_move = theirs.absorb(asked.logits(asked.reference, first, first + block))
-            fresh = (weights[asked.reference_index] * shifted).sum(dim=-1, dtype=torch.float64)
-            cross = (cross + move * before) * their_move[asked.reference_index].exp() + fresh
+        if against is not None:
+            against.absorb(asked.logits(against.states, first, first + block), shifted, move)
     log_sum_exp = own.m + own.S.log()
     return VocabLens(
         top_ids=top[1],
@@ -88,7 +115,7 @@ def vocab_lens(
         entropy=(own.S.log() - own.A / own.S).float(),
         target_ranks=ranks,
         target_log_probs=(target_logits - log_sum_exp[:, None]).float(),
-        kl=None if theirs is None else _divergence(own, theirs, cross, asked.reference_index).float(),
+        kl=None if against is None else against.divergence(own).float(),
     )
 
 
@@ -138,9 +165,3 @@ def _ahead(logits: Tensor, target_logits: Tensor, targets: Tensor, first: int) -
         equal_and_lower = (logits == logit[:, None]) & (places < target[:, None])
         counts.append(((logits > logit[:, None]) | equal_and_lower).sum(dim=-1))
     return torch.stack(counts, dim=1) if counts else torch.zeros_like(targets)
-
-
-def _divergence(own: _Moments, theirs: _Moments, cross: Tensor, index: Tensor | None) -> Tensor:
-    assert index is not None
-    S, A = theirs.S[index], theirs.A[index]
-    return (A - cross) / S - S.log() + own.S.log()

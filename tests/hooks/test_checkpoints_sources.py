@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -58,7 +56,7 @@ def test_a_local_folder_is_used_where_it_lies(local: Path, tmp_path: Path) -> No
 def test_pickled_weights_are_refused_with_the_way_out(local: Path, tmp_path: Path, name: str) -> None:
     (local / "model.safetensors").rename(local / name)
     for spec in (local, local / name):
-        with pytest.raises(InputError, match=r"pickled weights can run code .* save_pretrained"):
+        with pytest.raises(InputError, match=r"pickled weights can run code .*save_pretrained"):
             fetch(str(spec), tmp_path)
 
 
@@ -73,7 +71,7 @@ def test_remote_code_is_refused(local: Path, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"), [("config.json", "config.json is missing"), ("model.safetensors", "is not a model")]
 )
-def test_a_folder_that_is_no_model_says_what_is_missing(local: Path, tmp_path: Path, missing: str, message: str) -> None:
+def test_a_folder_that_is_no_model_says_so(local: Path, tmp_path: Path, missing: str, message: str) -> None:
     (local / missing).unlink()
     with pytest.raises(InputError, match=message):
         fetch(str(local), tmp_path)
@@ -119,18 +117,6 @@ def test_a_failed_download_says_what_works_without(tmp_path: Path, monkeypatch: 
 def test_the_right_checksum_passes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     check_sha256(tmp_path / "file", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-
-
-def test_no_hub_is_one_line_with_alternatives(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from hooks.checkpoints import fetch; fetch('org/name', Path(sys.argv[1]))"
-    # Port 9 of this machine answers nobody; the hub client reads its address when it is imported.
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
-    process = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
-    )
-    last = process.stderr.strip().splitlines()[-1]
-    assert last.startswith("hooks.errors.InputError: no model hub can be reached for 'org/name'")
-    assert "smollm2-135m, a toy: model, a local folder, a *.gguf file" in last
 
 
 def test_the_catalogue_says_what_is_ready(tmp_path: Path) -> None:

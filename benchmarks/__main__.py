@@ -1,0 +1,33 @@
+"""`python -m benchmarks [NAME …]`: run the rows, print the table, write benchmarks/results/latest.json."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import sys
+from pathlib import Path
+
+from benchmarks._harness import Row
+from data.workspace import default_workspace
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmark files named, or all; each file has `rows(workspace)`."""
+    files = sorted(m.name for m in pkgutil.iter_modules([str(HERE)]) if not m.name.startswith("_"))
+    if unknown := set(names) - set(files):
+        sys.exit(f"error: no benchmark {', '.join(sorted(unknown))}; there are {', '.join(files)}")
+    table: list[Row] = []
+    for name in names or files:
+        for row in importlib.import_module(f"benchmarks.{name}").rows(default_workspace()):
+            table.append(row)
+            print(f"{'met ' if row.met else 'MISS'} {row.row}: ours {row.ours:.3g} {row.unit}, peer {row.peer:.3g} {row.unit}, "
+                  f"{row.ratio:.1f}× (goal {row.goal}), max difference {row.difference:.2g}", flush=True)  # fmt: skip
+    target = HERE / "results" / "latest.json"
+    target.write_text(json.dumps([row.as_dict() for row in table], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {target.relative_to(HERE.parent)}")
+
+
+main(sys.argv[1:])
