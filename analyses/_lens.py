@@ -88,7 +88,9 @@ def _resolve(
     top_k = min(top_k, model.W_U.shape[1])
     rows = (model.geometry.n_layers + 1) * len(places) * top_k
     if rows > ROWS:
-        raise InputError(f"the lens would have {rows:,} rows, at most {ROWS:,} fit: choose positions, or a smaller top_k")
+        raise InputError(
+            f"the lens would have {rows:,} rows, at most {ROWS:,} fit: choose positions, or a smaller top_k"
+        )
     wanted = None
     if targets:
         chosen = list(dict.fromkeys(model.single_token(text) for text in targets))

@@ -1,6 +1,7 @@
 """The logit lens: what would the model predict if it stopped after this layer?
 
-The residual stream after every layer is read through the model's own final norm and unembedding, as if it were the last.
+The residual stream after every layer is read through the model's own final norm and unembedding, as if it were the
+last one.
 
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens". The divergence from the final layer as a measure of
 how far a layer still is from the output is how Belrose et al. 2023 ("Eliciting latent predictions from transformers
@@ -41,7 +42,9 @@ class LensSpec(Spec):
     positions: tuple[int, ...] = Field(
         (), description="positions to read, from 0; negative ones count from the end; none given means all"
     )
-    position: int | None = shown(None, description="position whose targets are drawn as lines; none means the last read")
+    position: int | None = shown(
+        None, description="position whose targets are drawn as lines; none means the last read"
+    )
 
 
 def run(model: Model, inputs: Inputs, spec: LensSpec, context: Context) -> Frames:

@@ -94,4 +94,3 @@ def _remembered(state: State, analysis: Analysis) -> tuple[Spec, bool]:
         for name in analysis.spec.model_fields:
             state.set(name, None)
         return analysis.spec(), False
-

@@ -10,51 +10,59 @@ from pathlib import Path
 
 import streamlit as st
 
+from analyses._contract import Analysis
 from analyses._plots import WIDTHS_IN
+from app_pages._form import one_of
 from app_pages._state import State
 from interp.runs import Run
 
 PICTURES = ("svg", "pdf", "png", "html")
 TABLES = ("csv", "parquet")
-MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "html": "text/html", "zip": "application/zip"}
+MIME = {
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "html": "text/html",
+    "zip": "application/zip",
+}
 
 
-def exports(state: State, run: Run, figure: str) -> None:
-    """One button a format; a file is made when its button is clicked."""
-    widths = list(WIDTHS_IN)
-    start = str(state.get("width", "two-column"))
-    width = st.segmented_control(
+def exports(state: State, analysis: Analysis, figure: str, run: Callable[[], Run]) -> None:
+    """One button a format; a file is made when its button is clicked, and `run` is asked for only then."""
+    width = one_of(
+        state,
+        f"width {figure}",
         "Figure width",
-        widths,
-        key=state.seeded("width", start if start in widths else "two-column"),
+        list(WIDTHS_IN),
+        str(state.get("width", "two-column")),
         format_func=lambda name: f"{name}, {WIDTHS_IN[name]:g} in",
-        required=True,
         help="the exact width on paper; text keeps its size in points",
     )
     state.set("width", width)
     columns = st.columns(len(PICTURES) + len(TABLES))
     for column, suffix in zip(columns, (*PICTURES, *TABLES), strict=True):
-        archive = suffix in TABLES and len(run.frames) > 1
+        archive = suffix in TABLES and len(analysis.columns) > 1
         column.download_button(
             f"{suffix.upper()} (zip)" if archive else suffix.upper(),
             _maker(run, figure, suffix, width, archive),
-            file_name=f"{run.analysis.name}-{figure}-{run.key[:8]}.{'zip' if archive else suffix}",
+            file_name=f"{analysis.name}-{figure}.{'zip' if archive else suffix}",
             mime=MIME.get("zip" if archive else suffix, "application/octet-stream"),
-            key=state.key(f"export {suffix}"),
+            key=state.key(f"export {figure} {suffix}"),
             on_click="ignore",
             icon=":material/download:",
             width="stretch",
         )
     st.caption(
-        "The recipe travels inside every file: `interp rerun FILE` makes it again and compares. "
+        "The recipe travels with every file: `interp rerun FILE` makes it again and compares. "
         "The first picture of a session takes some seconds, while a browser is started to draw it."
     )
 
 
-def _maker(run: Run, figure: str, suffix: str, width: str, archive: bool) -> Callable[[], io.BytesIO]:
+def _maker(run: Callable[[], Run], figure: str, suffix: str, width: str, archive: bool) -> Callable[[], io.BytesIO]:
     def make() -> io.BytesIO:
+        made = run()
         with tempfile.TemporaryDirectory() as folder:
-            run.export(Path(folder) / f"{run.analysis.name}.{suffix}", figure, width)
+            made.export(Path(folder) / f"{made.analysis.name}.{suffix}", figure, width)
             files = sorted(Path(folder).iterdir())
             if not archive:
                 return io.BytesIO(next(f for f in files if f.suffix == f".{suffix}").read_bytes())

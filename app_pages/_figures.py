@@ -10,6 +10,8 @@ import streamlit as st
 from analyses._plots import click_overlay, fit
 
 SCREEN_PX, SCALE = 1060.0, 1.3
+FRAME = "#E69F00"
+UNSEEN = 0.002
 _CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False}
 Cell = tuple[int, int]
 
@@ -19,36 +21,44 @@ def draw(figure: go.Figure, key: str, width_px: float = SCREEN_PX) -> None:
     st.plotly_chart(fit(figure, width_px, SCALE), theme=None, width="content", key=key, config=_CONFIG)
 
 
-def clickable(figure: go.Figure, key: str, chosen: Cell | None, width_px: float = SCREEN_PX) -> Cell | None:
-    """A heatmap whose cells can be clicked, with the chosen (column, row) framed; returns the cell just clicked, or None.
+def clickable(
+    figure: go.Figure, key: str, chosen: Cell | None, width_px: float = SCREEN_PX, panel: int | None = None
+) -> tuple[int, Cell] | None:
+    """A heatmap whose cells can be clicked, with the chosen (column, row) framed.
 
-    The figure stays the same, byte for byte, when the click itself moved the frame: a changed one forgets its selection.
+    `panel` says which of several heatmaps is framed, as a whole when there is no chosen cell.
+    Returns (heatmap, (column, row)) of a click that has not been returned before, or None.
     """
-    memory: dict[str, Any] = st.session_state.setdefault("clicks", {}).setdefault(key, {"seed": chosen, "clicked": None})
-    shown = memory["clicked"] or memory["seed"]
-    if chosen != shown:
-        memory.update(seed=chosen, clicked=None)
-    overlaid = _framed(click_overlay(fit(figure, width_px, SCALE)), memory["seed"])
+    laid = fit(figure, width_px, SCALE)
+    overlaid = _framed(click_overlay(laid), len(laid.data), chosen, panel).update_layout(hoverdistance=-1)
     event = st.plotly_chart(
         overlaid, theme=None, width="content", key=key, config=_CONFIG, on_select="rerun", selection_mode="points"
     )
     points = event["selection"]["points"]
-    found = next((p["customdata"] for p in points if p.get("customdata")), None)
-    cell = (int(found[0]), int(found[1])) if found else None
-    if cell is None or cell == memory["clicked"]:
+    found = next((p for p in points if p.get("customdata")), None)
+    memory: dict[str, Any] = st.session_state.setdefault("clicks", {})
+    clicked = None if found is None else (int(found["curve_number"]), tuple(int(n) for n in found["customdata"][:2]))
+    if clicked is None or clicked == memory.get(key):
+        memory[key] = clicked
         return None
-    memory["clicked"] = cell
-    return cell
+    memory[key] = clicked
+    return clicked[0] - len(laid.data), (clicked[1][0], clicked[1][1])
 
 
-def _framed(figure: go.Figure, chosen: Cell | None) -> go.Figure:
-    """The overlay's squares as frames that show once they are chosen."""
-    for trace in figure.data:
-        if trace.type == "scatter" and trace.customdata is not None:
-            at = [i for i, cell in enumerate(trace.customdata) if chosen and tuple(cell[:2]) == chosen]
-            trace.marker.update(symbol="square-open", line={"width": 2.5, "color": "#111111"})
-            trace.selected.marker.opacity = 1
-            trace.selectedpoints = at or None
+def _framed(figure: go.Figure, heatmaps: int, chosen: Cell | None, panel: int | None) -> go.Figure:
+    """The figure with a frame around the chosen cell, or around a whole panel; the squares to click stay unseen."""
+    for squares in figure.data[heatmaps:]:
+        squares.marker.opacity = squares.selected.marker.opacity = squares.unselected.marker.opacity = UNSEEN
+    trace = figure.data[heatmaps + (panel or 0)]
+    axes = {"xref": trace.xaxis or "x", "yref": trace.yaxis or "y"}
+    line = {"color": FRAME, "width": 3}
+    if chosen is not None:
+        column, row = chosen
+        sides = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+        figure.add_shape(type="rect", **sides, **axes, line=line)
+    elif panel is not None:
+        axes = {side: f"{axis} domain" for side, axis in axes.items()}
+        figure.add_shape(type="rect", x0=0, x1=1, y0=0, y1=1, **axes, line=line)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import streamlit as st
 from annotated_types import Ge, Gt, Le, Lt
@@ -24,7 +24,7 @@ def remembered_spec(state: State, analysis: Analysis) -> Spec:
     """The spec that the page's state says. Raises InputError for what a URL got wrong."""
     given = {name: state.get(name) for name in analysis.spec.model_fields if name in state.values}
     for name, value in given.items():
-        if plain_type(analysis.spec.model_fields[name].annotation)[1] and isinstance(value, str):
+        if _element(analysis.spec.model_fields[name])[1] and isinstance(value, str):
             given[name] = [value] if value else []
     return read_spec(analysis, given)
 
@@ -41,16 +41,29 @@ def fields(state: State, analysis: Analysis, spec: Spec, names: Sequence[str]) -
     return chosen
 
 
-def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
+def _element(field: FieldInfo) -> tuple[Any, bool]:
+    """(the plain type of a value, whether there are many), with `Annotated` taken off."""
     element, many = plain_type(field.annotation)
+    return (get_args(element)[0] if get_origin(element) is Annotated else element), many
+
+
+def one_of(state: State, name: str, label: str, options: Sequence[str], start: str, **more: Any) -> str:
+    """Choices side by side, exactly one of them chosen; a start that is not offered counts as the first."""
+    key = state.seeded(name, start if start in options else options[0])
+    if st.session_state[key] not in options:
+        st.session_state[key] = options[0]
+    return st.segmented_control(label, options, key=key, required=True, **more) or options[0]
+
+
+def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
+    element, many = _element(field)
     label = name.replace("_", " ")
     about = "; ".join(part for part in (field.description or "", bounds(field)) if part)
     named = list(choices(element))
     if named and many:
         return st.multiselect(label, named, key=state.seeded(name, list(value)), help=about)
     if named and len(named) <= FEW:
-        key = state.seeded(name, value)
-        return st.segmented_control(label, named, key=key, help=about, required=True, format_func=_worded)
+        return one_of(state, name, label, named, str(value), help=about, format_func=_worded)
     if named:
         return st.selectbox(label, named, key=state.seeded(name, value), help=about, format_func=_worded)
     if element is bool:
@@ -66,13 +79,13 @@ def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
 def _number(state: State, name: str, field: FieldInfo, element: Any, label: str, about: str, value: Any) -> Any:
     limits: dict[str, Any] = {"min_value": None, "max_value": None}
     for bound in field.metadata:
-        step = 1 if element is int else 0.0
+        beyond = 1 if element is int else 0.0
         if isinstance(bound, Ge | Gt):
-            limits["min_value"] = element(bound.ge if isinstance(bound, Ge) else bound.gt + step)  # type: ignore[operator]
+            limits["min_value"] = element(bound.ge if isinstance(bound, Ge) else bound.gt + beyond)  # type: ignore[operator]
         if isinstance(bound, Le | Lt):
-            limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - step)  # type: ignore[operator]
-    step = 1 if element is int else None
-    return st.number_input(label, key=state.seeded(name, value), help=about, step=step, **limits)
+            limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - beyond)  # type: ignore[operator]
+    limits["step"] = 1 if element is int else None
+    return st.number_input(label, key=state.seeded(name, value), help=about, **limits)
 
 
 def _many(state: State, name: str, element: Any, label: str, about: str, value: Any) -> list[Any]:

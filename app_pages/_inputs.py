@@ -9,6 +9,7 @@ import streamlit as st
 
 from analyses._contract import Analysis
 from app_pages._bench import tell
+from app_pages._form import one_of
 from app_pages._state import State
 from app_pages._text import chip, html, plain, stacked, token_row
 from data import prompt_sets
@@ -30,10 +31,8 @@ def edit(state: State, analysis: Analysis, model: Model) -> Request:
     sources = [source for need in ("prompt", "pair", "pairs") if need in analysis.needs for source in offered[need]]
     source = _source_of(state, sources)
     if len(sources) > 1:
-        key = state.seeded("source", source)
-        source = st.segmented_control(
-            "Input", sources, key=key, format_func=SOURCES.get, required=True, label_visibility="collapsed"
-        )
+        more: dict[str, Any] = {"format_func": lambda name: SOURCES[name], "label_visibility": "collapsed"}
+        source = one_of(state, "source", "Input", sources, source, **more)
     request = {"prompt": _prompt, "pair": _pair, "set": _set, "file": _file}[source](state, analysis, model)
     for name in NAMES:
         state.set(name, request.get(name))
@@ -56,15 +55,22 @@ def check(model: Model, request: Request) -> None:
         tell(error)
 
 
-def show_prompt(model: Model, prompt: str, chosen: int | None = None) -> None:
+def show_prompt(model: Model, prompt: str) -> None:
     """A prompt as chips; raises InputError for empty or too long ones."""
     ids = model.encode(prompt)
-    html(token_row(model.str_tokens(ids), ids, {} if chosen is None else {chosen: "chosen"}))
+    html(token_row(model.str_tokens(ids), ids))
+    warn(model, prompt, ids)
+
+
+def warn(model: Model, prompt: str, ids: list[int]) -> None:
+    """Say what is unusual about a prompt, if anything is."""
     if doubled_bos(model, ids):
         said = "The prompt starts with two beginning-of-sequence tokens, which no model saw in training: leave one out."
         st.warning(said, icon=":material/warning:")
     elif prompt.endswith(" "):
-        said = "The prompt ends with a space, which tokenizers usually put at the start of the next token: leave it out."
+        said = (
+            "The prompt ends with a space, which tokenizers usually put at the start of the next token: leave it out."
+        )
         st.warning(said, icon=":material/warning:")
 
 
@@ -111,7 +117,9 @@ def _pair(state: State, analysis: Analysis, model: Model) -> dict[str, Any]:
     helps = "one token, with its leading space"
     for box, side, label in ((left, "answer", "Answer"), (right, "distractor", "Distractor")):
         key = state.seeded(side, _start(state, analysis, side))
-        texts[side] = box.text_input(f"{label} (right for {'clean' if side == 'answer' else 'corrupted'})", key=key, help=helps)
+        texts[side] = box.text_input(
+            f"{label} (right for {'clean' if side == 'answer' else 'corrupted'})", key=key, help=helps
+        )
     return dict(texts)
 
 
@@ -123,11 +131,11 @@ def show_alignment(model: Model, pair: PromptPair) -> None:
         tell(error)
         return
     kind = "differs" if len(clean) == len(corrupted) else "wrong"
-    parts = [o for o in SequenceMatcher(None, clean, corrupted, autojunk=False).get_opcodes() if o[0] != "equal"]
+    parts = [o[1:] for o in SequenceMatcher(None, clean, corrupted, autojunk=False).get_opcodes() if o[0] != "equal"]
     if kind == "differs":
         marks = [{i: kind for i, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b}] * 2
     else:
-        marks = [{i: kind for part in parts for i in range(part[at], part[at + 1])} for at in (1, 3)]
+        marks = [{i: kind for part in parts for i in range(part[at], part[at + 1])} for at in (0, 2)]
     sides = [list(zip(model.str_tokens(ids), ids, strict=True)) for ids in (clean, corrupted)]
     names = (f"clean, {len(clean)} tokens", f"corrupted, {len(corrupted)} tokens")
     told = ((name, _answer(model, getattr(pair, name))) for name in ("answer", "distractor"))
@@ -155,8 +163,12 @@ def _set(state: State, analysis: Analysis, model: Model) -> dict[str, Any]:
     left, middle, right = st.columns([3, 1, 1])
     titles = {name: prompt_sets.describe(name).title for name in names}
     start = wanted if wanted in names else names[0]
-    name = left.selectbox("Prompt set", names, key=state.seeded("set", start), format_func=lambda n: f"{titles[n]} ({n})")
-    limit = middle.number_input("Pairs", 1, 2000, key=state.seeded("limit", min(2000, max(1, state.number("limit", 8)))))
+    name = left.selectbox(
+        "Prompt set", names, key=state.seeded("set", start), format_func=lambda n: f"{titles[n]} ({n})"
+    )
+    limit = middle.number_input(
+        "Pairs", 1, 2000, key=state.seeded("limit", min(2000, max(1, state.number("limit", 8))))
+    )
     seed = right.number_input("Seed", 0, None, key=state.seeded("seed", max(0, state.number("seed", 0))))
     info = prompt_sets.describe(name)
     st.caption(plain(f"{info.description} Licence {info.licence}; after {info.paper}."))
@@ -172,4 +184,3 @@ def _file(state: State, analysis: Analysis, model: Model) -> dict[str, Any]:
     about = "a JSON object a line with clean, corrupted, answer, distractor; the path as the app's machine sees it"
     path = st.text_input("JSONL file", key=state.seeded("file", str(state.get("file", ""))), help=about)
     return {"file": path} if path else {}
-

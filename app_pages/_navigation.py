@@ -12,9 +12,7 @@ from streamlit.navigation.page import Page
 from analyses._contract import Analysis
 from analyses._registry import registry
 from app_pages import _analysis, look_inside, patching, runs, sql
-
-OWN_PAGE = {"activation_patching": "patching"}
-"""Analyses that have a page of their own, by the address of that page; all others get the generic one."""
+from app_pages._links import OWN_PAGE, remember
 
 
 def show() -> None:
@@ -30,6 +28,7 @@ def show() -> None:
         st.Page(sql.page, title="SQL", url_path="sql", icon=":material/database:"),
     ]
     chosen = st.navigation({"Explore": explore, "Analyses": generic, "Workspace": workspace}, expanded=True)
+    remember([*explore, *generic, *workspace])
     chosen.run()
 
 

@@ -13,7 +13,7 @@ import streamlit as st
 from analyses._contract import Analysis, Spec
 from app_pages._bench import tell
 from app_pages._exports import exports
-from app_pages._form import fields
+from app_pages._form import fields, one_of
 from app_pages._jobs import jobs, watch
 from app_pages._run import job_name, same, stored
 from app_pages._script import script_panel
@@ -58,7 +58,9 @@ def _unfinished(job: Job, key: str) -> None:
     if job.status == "running":
         watch(job, key)
     elif job.status == "cancelled":
-        st.warning("Cancelled. What was finished is kept: press **Run** to go on from there.", icon=":material/stop_circle:")
+        st.warning(
+            "Cancelled. What was finished is kept: press **Run** to go on from there.", icon=":material/stop_circle:"
+        )
     elif job.error is not None:
         tell(job.error)
         if not isinstance(job.error, InputError):
@@ -67,19 +69,31 @@ def _unfinished(job: Job, key: str) -> None:
 
 
 def _finished(
-    state: State, analysis: Analysis, model: Model | None, run: Run, asked: tuple[Request, Spec] | None, picture: Picture
+    state: State,
+    analysis: Analysis,
+    model: Model | None,
+    run: Run,
+    asked: tuple[Request, Spec] | None,
+    picture: Picture,
 ) -> Run:
     if asked is not None and not same(run, model, *asked):
-        st.warning("The form has changed since this run; press **Run** to bring the picture up to date.", icon=":material/edit:")
+        st.warning(
+            "The form has changed since this run; press **Run** to bring the picture up to date.",
+            icon=":material/edit:",
+        )
     st.caption(f"Run `{run.key[:12]}` of {plain(run.created)}, computed in {run.seconds:.1f} s" + plain(_note(run)))
     run = _with_display(state, analysis, run)
-    figures = run.figures()
+    try:
+        figures = run.figures()
+    except InputError as error:
+        tell(error)
+        return run
     name = _pick(state, list(figures))
     picture(state, model, run, name, figures[name])
     st.markdown(f"{analysis.meaning} :gray[Source: {plain(analysis.paper)}.]")
     take, script, tables = st.tabs(["Export", "Script", "Tables"])
     with take:
-        exports(state, run, name)
+        exports(state, analysis, name, lambda: run)
     with script:
         script_panel(analysis.name, run.model, run.inputs, run.spec)
     with tables:
@@ -112,10 +126,7 @@ def _pick(state: State, names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
     start = str(state.get("figure", names[0]))
-    key = state.seeded("figure", start if start in names else names[0])
-    if st.session_state[key] not in names:
-        st.session_state[key] = names[0]
-    name = st.segmented_control("Picture", names, key=key, required=True, format_func=lambda n: n.replace("_", " "))
+    name = one_of(state, "figure", "Picture", names, start, format_func=lambda n: n.replace("_", " "))
     state.set("figure", name)
     return name
 

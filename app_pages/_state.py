@@ -15,7 +15,7 @@ LAG_S = 3.0
 
 
 class State:
-    """The values of one page by name. Those that came from the URL are text or lists of text until a spec reads them."""
+    """The values of one page by name; those from the URL are text or lists of text until a spec reads them."""
 
     def __init__(self, page: str) -> None:
         self.page = page

@@ -61,7 +61,7 @@ def token_row(tokens: Sequence[str], ids: Sequence[int], marks: dict[int, str] |
 
 
 def stacked(names: Sequence[str], sides: Sequence[Sequence[tuple[str, int]]], marks: Sequence[dict[int, str]]) -> str:
-    """Several tokenised texts as HTML, position under position: `sides` hold (token, id), `marks` classes by position."""
+    """Tokenised texts as HTML, position under position: `sides` hold (token, id), `marks` classes by position."""
     columns = ["".join(f'<span class="names">{escape(name)}</span>' for name in names)]
     for place in range(max(map(len, sides))):
         cells = [

@@ -20,7 +20,10 @@ def strip(identity: Mapping[str, str], checks: Checks) -> None:
     """One badge a check with its number; what it means is in the tooltip, a failure also in a line of its own."""
     badges = [_badge("note", identity["name"], _identity(identity))]
     badges.append(_badge("note", identity["dtype"], f"number format of the weights: {identity['dtype']}"))
-    badges += [_badge(c["status"], f"{SIGNS[c['status']]} {_words(name, c, identity)}", c["detail"]) for name, c in checks.items()]
+    badges += [
+        _badge(c["status"], f"{SIGNS[c['status']]} {_words(name, c, identity)}", c["detail"])
+        for name, c in checks.items()
+    ]
     html(f'<div class="checks">{"".join(badges)}</div>')
     for name, check in checks.items():
         if check["status"] == "fail":

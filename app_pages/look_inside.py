@@ -1,5 +1,141 @@
+"""Look inside: one prompt, and what the model makes of it at every token and layer, all linked by the chosen cell."""
+
+from __future__ import annotations
+
 import streamlit as st
+
+from analyses._plots import glyphs
+from app_pages import _inputs
+from app_pages._attention import attention
+from app_pages._bench import need_model, pick_model, tell
+from app_pages._exports import exports
+from app_pages._figures import clickable
+from app_pages._links import link
+from app_pages._look import LENS, kept, look, predictions
+from app_pages._next_token import top_tokens
+from app_pages._script import script_panel
+from app_pages._state import State, open_page
+from app_pages._text import html, plain
+from app_pages._trust import live_strip
+from hooks.errors import InputError
+from hooks.model import Model
+from interp.runs import Run
+
+PROMPT = "When John and Mary went to the store, John gave a drink to"
+MOST_TOKENS = 256
+"""Longer prompts are looked at from the end: that many columns are the most a lens on a screen can hold."""
 
 
 def page() -> None:
-    st.write("later")
+    """Prompt, tokens, next token, logit lens and attention, for the chosen token and layer."""
+    state = open_page("look")
+    html("")
+    st.header("Look inside")
+    st.markdown("Type a prompt; see its tokens, what each layer would predict next, and where every head attends.")
+    top = st.container()
+    name, dtype = pick_model(state)
+    model = need_model(name, dtype)
+    if model is not None:
+        try:
+            _look(state, model)
+        except InputError as error:
+            tell(error)
+        with top:
+            live_strip(model)
+    state.publish("model", "dtype", "prompt", "position", "layer", "head")
+
+
+def _look(state: State, model: Model) -> None:
+    with st.form(state.key("form"), border=False):
+        box, go = st.columns([8, 1], vertical_alignment="bottom")
+        prompt = box.text_area("Prompt", key=state.seeded("prompt", str(state.get("prompt", PROMPT))), height=72)
+        go.form_submit_button("Look", type="primary", width="stretch")
+    state.set("prompt", prompt)
+    ids = model.encode(prompt)
+    _inputs.warn(model, prompt, ids)
+    run = look(model, LENS, prompt, positions=list(range(len(ids)))[-MOST_TOKENS:])
+    position, layer = _chosen(state, len(ids), model.geometry.n_layers)
+    _tokens(state, model, ids, position)
+    _layers(state, model, layer)
+    left, right = st.columns([7, 3], gap="medium")
+    with left:
+        _, figure = run.figure("top_tokens")
+        first = max(0, len(ids) - MOST_TOKENS)
+        at = (position - first, layer + 1) if position >= first else None
+        clicked = clickable(figure, state.key("lens"), at, 780.0)
+        if clicked is not None:
+            _move(state, position=clicked[1][0] + first, layer=clicked[1][1] - 1)
+        st.markdown(f"{run.analysis.meaning} :gray[Source: {plain(run.analysis.paper)}.]")
+    with right:
+        _next_tokens(run, model, ids, position, layer)
+    _take(state, model, run, prompt)
+    attention(state, model, prompt, layer, position)
+
+
+def _chosen(state: State, tokens: int, layers: int) -> tuple[int, int]:
+    """The chosen position and layer (−1 is the embedding), inside what there is; at first the last token and layer."""
+    position = min(max(state.number("position", tokens - 1), 0), tokens - 1)
+    return position, min(max(state.number("layer", layers - 1), -1), layers - 1)
+
+
+def _move(state: State, **to: int) -> None:
+    """Choose another cell and draw the page for it."""
+    for name, value in to.items():
+        state.set(name, value)
+    st.rerun()
+
+
+def _layers(state: State, model: Model, layer: int) -> None:
+    """The layer whose reading and attention are shown; a click in the lens moves it too."""
+    key = state.key("layer")
+    if st.session_state.get(key) != layer:
+        st.session_state[key] = layer
+    st.select_slider(
+        "Layer",
+        range(-1, model.geometry.n_layers),
+        key=key,
+        format_func=lambda one: "embed" if one < 0 else str(one),
+        on_change=lambda: state.set("layer", st.session_state[key]),
+    )
+
+
+def _tokens(state: State, model: Model, ids: list[int], position: int) -> None:
+    """Every token as a button with its glyphs and id."""
+    texts = model.str_tokens(ids)
+    key = state.key("position")
+    if st.session_state.get(key) != position:
+        st.session_state[key] = position
+    st.pills(
+        f"{len(ids)} tokens; choose one",
+        range(len(ids)),
+        key=key,
+        format_func=lambda place: f"{plain(glyphs(texts[place]))} :gray[:small[{ids[place]}]]",
+        on_change=lambda: state.set("position", st.session_state[key]),
+        required=True,
+    )
+
+
+def _next_tokens(run: Run, model: Model, ids: list[int], position: int, layer: int) -> None:
+    last = model.geometry.n_layers - 1
+    token = plain(glyphs(model.str_tokens([ids[position]])[0]))
+    if position < len(ids) - 1:
+        actual = plain(glyphs(model.str_tokens([ids[position + 1]])[0]))
+        follows = f" · the prompt goes on with {actual}"
+    else:
+        follows = ""
+    st.markdown(f"**Next token after {position} {token}**{follows}")
+    top_tokens(predictions(run.frames, last, position))
+    if layer != last:
+        where = "the embedding" if layer < 0 else f"layer {layer}"
+        st.markdown(f"**As read after {where}**")
+        top_tokens(predictions(run.frames, layer, position).head(5))
+
+
+def _take(state: State, model: Model, run: Run, prompt: str) -> None:
+    """Exports, scripts and the page with all options of the lens."""
+    with st.expander("Export and script of the lens"):
+        exports(state, run.analysis, "top_tokens", lambda: kept(model, run, prompt))
+        link(
+            LENS, "Open in Logit lens, with targets, entropy and distances", {"prompt": prompt}, ":material/experiment:"
+        )
+        script_panel(LENS, model.identity.as_dict(), {"request": {"prompt": prompt}}, run.spec)

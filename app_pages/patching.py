@@ -1,4 +1,4 @@
-"""Patching: the page of activation patching, where a click on a cell shows what that one patch does to the next token."""
+"""Patching: the page of activation patching, where a click on a cell shows what that patch does to the next token."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def _picture(state: State, model: Model | None, run: Run, name: str, figure: go.
     chosen = _chosen(state, name, figure)
     clicked = clickable(figure, state.key(f"heatmap {run.key} {name}"), chosen)
     if clicked is not None:
-        state.set("cell", f"{name}:{clicked[0]},{clicked[1]}")
-        chosen = clicked
+        state.set("cell", f"{name}:{clicked[1][0]},{clicked[1][1]}")
+        st.rerun()
     if chosen is None:
         st.caption(":material/ads_click: Click a cell to see what that patch does to the next-token probabilities.")
-    elif model is None or model.identity.as_dict() != run.model:
-        st.caption("Load the run's own model to see what this patch does to the next token.")
+    elif model is None:
+        st.caption("The table of next-token probabilities follows when the model is loaded.")
+    elif model.identity.as_dict() != run.model:
+        st.caption(f"Choose {plain(run.model['name'])}, the run's own model, to see what this patch does.")
     else:
         _patch_panel(state, model, run, name, cell_at(figure, chosen))
 
@@ -72,8 +74,9 @@ def _patch_panel(state: State, model: Model, run: Run, name: str, labels: tuple[
             aligned = align(model, inputs.pairs[pair])
             if isinstance(site.position, int) and not -len(aligned.clean_ids) <= site.position < len(aligned.clean_ids):
                 raise InputError(f"pair {pair} has {len(aligned.clean_ids)} tokens and no position {site.position}")
-            comparison(patched_top_tokens(model, inputs, run.spec, site, pair), {"answer": aligned.answer_id,
-                       "distractor": aligned.distractor_id})  # fmt: skip
+            base = "corrupted" if run.spec.direction == "denoising" else "clean"
+            roles = {aligned.answer_id: "answer", aligned.distractor_id: "distractor"}
+            comparison(patched_top_tokens(model, inputs, run.spec, site, pair), roles, base)
         except InputError as error:
             tell(error)
 

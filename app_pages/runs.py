@@ -1,5 +1,126 @@
+"""Runs: everything that was run in this workspace, opened again without computing."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
 import streamlit as st
+
+from analyses._plots.tokens import elide
+from analyses._registry import registry
+from app_pages._bench import tell, workbench
+from app_pages._jobs import jobs
+from app_pages._links import address, link
+from app_pages._run import stored
+from app_pages._state import State, open_page
+from app_pages._text import html, plain
+from hooks.errors import InputError
+from interp.script import asked
+
+SIGNS = {"done": "✓ done", "failed": "✗ failed", "cancelled": "⏹ cancelled"}
 
 
 def page() -> None:
-    st.write("later")
+    """The table of runs and, for the chosen one, its inputs, options, error, and what can be done with it."""
+    state = open_page("runs")
+    html("")
+    st.header("Runs")
+    st.markdown("Everything run in this workspace, from pages, scripts, batches and the command line alike.")
+    try:
+        listed = workbench().runs()
+    except InputError as error:
+        tell(error)
+        return
+    if listed.empty:
+        st.info("No runs yet. Open **Patching** or one of the analyses and press **Run**; the result is kept here.")
+        return
+    shown = _filtered(state, listed)
+    event = st.dataframe(
+        _table(shown), hide_index=True, on_select="rerun", selection_mode="single-row", column_config=_columns(),
+        key=state.key("table"), height=min(600, 38 + 35 * max(1, len(shown)))
+    )  # fmt: skip
+    rows = [row for row in event["selection"]["rows"] if row < len(shown)]
+    if rows:
+        state.set("key", str(shown.iloc[rows[0]]["key"]))
+    chosen = listed[listed["key"] == state.get("key", "")]
+    if chosen.empty:
+        st.caption("Select a row by the box at its left to see what it was, open it or delete it.")
+    else:
+        _details(state, chosen.iloc[0])
+    state.publish("analysis", "status", "key")
+
+
+def _filtered(state: State, listed: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the chosen analyses and outcomes."""
+    for box, name in zip(st.columns([3, 2, 3])[:2], ("analysis", "status"), strict=True):
+        there = sorted(listed[name].unique())
+        given = state.get(name, [])
+        start = [one for one in ([given] if isinstance(given, str) else given) if one in there]
+        picked = box.multiselect(name.capitalize(), there, key=state.seeded(name, start), placeholder="all")
+        state.set(name, picked or None)
+        listed = listed[listed[name].isin(picked)] if picked else listed
+    return listed
+
+
+def _table(listed: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "open": [address(a, {"run": k}) for a, k in zip(listed["analysis"], listed["key"], strict=True)],
+            "status": [SIGNS.get(s, s) for s in listed["status"]],
+            "analysis": listed["analysis"],
+            "inputs": [elide(_inputs(json.loads(text)), 90) for text in listed["inputs"]],
+            "model": listed["model"],
+            "seconds": listed["seconds"],
+            "created": [datetime.fromisoformat(text) for text in listed["created"]],
+            "error": listed["error"],
+            "run": [key[:12] for key in listed["key"]],
+        }
+    )
+
+
+def _columns() -> dict[str, Any]:
+    return {
+        "open": st.column_config.LinkColumn("open", display_text=":material/open_in_new:", width=50),
+        "status": st.column_config.TextColumn("status", width=90),
+        "analysis": st.column_config.TextColumn("analysis", width=150),
+        "inputs": st.column_config.TextColumn("inputs", width=330),
+        "seconds": st.column_config.NumberColumn("seconds", format="%.1f", help="what computing it took", width=75),
+        "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm:ss", timezone="UTC"),
+    }
+
+
+def _inputs(told: dict[str, Any]) -> str:
+    """What was asked for, in a few words."""
+    given = asked(told)
+    if "set" in given:
+        return f"set {given['set']}, {given.get('limit')} pairs, seed {given.get('seed', 0)}"
+    return str(given.get("prompt") or given.get("clean") or given.get("file") or "")
+
+
+def _details(state: State, row: pd.Series) -> None:
+    key, told = str(row["key"]), json.loads(row["inputs"])
+    with st.container(border=True):
+        st.markdown(f"**{plain(row['analysis'])}** · `{key}` · {SIGNS.get(row['status'], row['status'])}")
+        if row["error"]:
+            st.error(plain(" ".join(str(row["error"]).split())), icon=":material/error:")
+        st.json({"inputs": asked(told), "options": json.loads(row["spec"])}, expanded=2)
+        with st.container(horizontal=True):
+            if row["analysis"] not in registry():
+                st.caption("Its analysis is no longer installed; the numbers are still there for SQL.")
+            elif row["status"] == "done":
+                link(row["analysis"], "Open", {"run": key})
+            else:
+                link(row["analysis"], "Open its form", {"run": key})
+            if st.button("Delete", icon=":material/delete:", key=state.key(f"delete {key}")):
+                _delete(state, key)
+
+
+def _delete(state: State, key: str) -> None:
+    workbench().store.delete_run(key)
+    stored.clear(key)
+    jobs().drop(f"run {key}")
+    state.set("key", None)
+    st.rerun()

@@ -1,4 +1,4 @@
-"""Prompt sets that ship, found by walking `data/sets/` and aligned for the model in use; a user's own file beside them."""
+"""Prompt sets that ship, found by walking `data/sets/` and aligned for the model in use; a user's own file too."""
 
 from __future__ import annotations
 

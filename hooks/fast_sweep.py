@@ -7,7 +7,7 @@ rounding; what cannot be expressed here is left to the definition, and said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from hooks.attention import Ragged
 from hooks.capture import Cache, run_with_cache
-from hooks.interventions import Intervention, Patch, check, positions, shifted
+from hooks.interventions import Intervention, check, shifted
 from hooks.metrics import Metric
 from hooks.progress import Progress, silent
 from hooks.ragged import Segment, pack
-from hooks.sites import PATTERN_KINDS, Site
+from hooks.sites import Site
+from hooks.sweep_jobs import Job, batches, job_of, unchanged
 from hooks.taps import Handle, hooked, tap
 
 if TYPE_CHECKING:
@@ -32,34 +33,11 @@ ROWS = 1024
 LOGIT_ROWS = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One cell, ready to run: the layer it resumes at and the first position it changes."""
-
-    index: int
-    layer: int
-    start: int
-    interventions: tuple[Intervention, ...]
-
-
 @dataclass
 class Packed:
     """The long row as it stands at one layer."""
 
     segments: list[Segment] = field(default_factory=list)
-
-
-def why_not(model: Model, total: int) -> str:
-    """Why this model and prompt cannot take the fast path at all; "" when they can."""
-    window = getattr(model.module.config, "sliding_window", None)
-    if window and total > int(window):  # type: ignore[arg-type]
-        return f"the prompt is longer than the model's attention window of {window} tokens"
-    return ""
-
-
-def expressible(cell: Cell) -> bool:
-    """Whether a cell can take the fast path: it edits neither patterns nor the token embedding."""
-    return all(i.site.kind not in PATTERN_KINDS and i.site.layer is not None for i in cell.interventions)
 
 
 @torch.no_grad()
@@ -80,12 +58,12 @@ def fast(
     layers, total = model.geometry.n_layers, tokens.shape[1]
     base = _base_run(model, tokens, cells)
     values = _read(model, base.logits[:, -1], metrics).expand(len(cells), -1).clone()
-    jobs = [_job(index, cell, layers, total) for index, cell in enumerate(cells)]
+    jobs = [job_of(index, cell, layers, total) for index, cell in enumerate(cells)]
     for job in jobs:
         check(job.interventions, model.geometry)
-    jobs = [job for job in jobs if job.interventions and not (skip_unchanged and _unchanged(job, base))]
+    jobs = [job for job in jobs if job.interventions and not (skip_unchanged and unchanged(job, base))]
     done = 0
-    for batch in _batches(jobs, total, rows):
+    for batch in batches(jobs, total, rows):
         progress(done / max(1, len(jobs)), f"{done} of {len(jobs)} cells")
         finals = _through_layers(model, base, batch, total)
         for part in range(0, len(batch), LOGIT_ROWS):
@@ -101,52 +79,6 @@ def _base_run(model: Model, tokens: Tensor, cells: Sequence[Cell]) -> Cache:
     everywhere.append(Site(model.geometry.n_layers - 1, "resid_post"))
     patched = {i.site.whole for cell in cells for i in cell.interventions}
     return run_with_cache(model, tokens, [*everywhere, *patched], last_only=True)
-
-
-def _job(index: int, cell: Cell, layers: int, total: int) -> Job:
-    # An edit of resid_post acts before one of the next resid_pre, in whatever order they were given.
-    ordered = sorted(cell.interventions, key=lambda one: one.site.kind != "resid_post")
-    edits = tuple(_moved(one, layers) for one in ordered)
-    places = [_first(one.site, total) for one in edits]
-    return Job(index, min((_layer(e) for e in edits), default=layers), min(places, default=total - 1), edits)
-
-
-def _moved(one: Intervention, layers: int) -> Intervention:
-    """resid_post of a layer is resid_pre of the next: start there instead."""
-    return one.at_next_layer() if one.site.kind == "resid_post" and _layer(one) < layers - 1 else one
-
-
-def _layer(one: Intervention) -> int:
-    assert one.site.layer is not None
-    return one.site.layer
-
-
-def _first(site: Site, total: int) -> int:
-    places = positions(site, total)
-    return 0 if isinstance(places, slice) else min(places)
-
-
-def _unchanged(job: Job, base: Cache) -> bool:
-    return all(isinstance(i, Patch) and i.site.whole in base.activations and _equal(i, base) for i in job.interventions)
-
-
-def _equal(patch: Patch, base: Cache) -> bool:
-    there = base[patch.site]
-    return patch.value.shape == there.shape and torch.equal(patch.value.to(there.dtype), there)
-
-
-def _batches(jobs: list[Job], total: int, rows: int) -> Iterator[list[Job]]:
-    """Cells in order of their first layer, cut so that their tails fill at most `rows` rows."""
-    batch: list[Job] = []
-    filled = 0
-    for job in sorted(jobs, key=lambda job: (job.layer, job.start)):
-        if batch and filled + total - job.start > rows:
-            yield batch
-            batch, filled = [], 0
-        batch.append(job)
-        filled += total - job.start
-    if batch:
-        yield batch
 
 
 def _through_layers(model: Model, base: Cache, batch: list[Job], total: int) -> Tensor:

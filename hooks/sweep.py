@@ -6,6 +6,7 @@ compared with it in tests. What the fast engine cannot express is computed by th
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from hooks.capture import run_with_cache
 from hooks.errors import InputError, unknown
-from hooks.fast_sweep import expressible, fast, why_not
+from hooks.fast_sweep import fast
 from hooks.interventions import Intervention
 from hooks.metrics import Metric
 from hooks.progress import Progress, silent
+from hooks.sweep_jobs import expressible, job_of, why_not
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -37,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep will cost, before it runs. `seconds` is measured from one forward of this very prompt."""
+    """What a sweep will cost, before it runs: cells, the work in full forwards, and seconds on this machine."""
 
     cells: int
     forwards: int
@@ -59,11 +61,21 @@ class SweepResult:
 
 
 def plan(model: Model, tokens: Tensor, cells: Sequence[Cell], engine: str = "fast") -> SweepPlan:
-    """Count the forwards of a sweep and estimate its time from one timed forward."""
+    """Count the work of a sweep in full forwards and predict its time from one timed forward of this prompt.
+
+    The fast engine computes a share of a forward for each cell: its tail of the prompt, its remaining layers.
+    """
     _known(engine)
+    layers, total = model.geometry.n_layers, tokens.shape[1]
     started = time.perf_counter()
     run_with_cache(model, tokens, last_only=True)
-    return SweepPlan(len(cells), len(cells), len(cells) * (time.perf_counter() - started), engine)
+    seconds = time.perf_counter() - started
+    forwards = float(len(cells))
+    if engine == "fast" and not why_not(model, total):
+        jobs = [job_of(index, cell, layers, total) for index, cell in enumerate(cells) if expressible(cell)]
+        shares = sum((total - job.start) * (layers - job.layer) / (total * layers) for job in jobs)
+        forwards = 1 + len(cells) - len(jobs) + shares
+    return SweepPlan(len(cells), math.ceil(forwards), forwards * seconds, engine)
 
 
 def run_sweep(

@@ -1,4 +1,4 @@
-"""Facts for the factual recall set, written out as `subject>object` by relation."""
+"""Facts for the factual recall set, by relation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _facts(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def relations() -> tuple[Relation, ...]:  # one table, so longer than 40 lines
-    """Every relation. Countries that lie on two continents, or whose facts changed lately, are left out."""
+    """Every relation. A country on two continents has no continent here; a currency that is changing is left out."""
     return (
         Relation(
             "capital of country",

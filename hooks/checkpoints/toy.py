@@ -66,7 +66,7 @@ RECIPES: dict[str, Recipe] = {
          "tie_word_embeddings": True},
     ),
     "induction": Recipe(
-        "Llama of 2 layers trained to copy: after A B … A it says B",
+        "Llama of 2 layers trained to copy in up to 64 tokens: after A B … A it says B",
         "LlamaConfig",
         {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 256, "num_hidden_layers": 2,
          "hidden_size": 64, "head_dim": 16, "intermediate_size": 128, "tie_word_embeddings": True},

@@ -10,18 +10,18 @@ from hooks.errors import InputError
 from hooks.progress import Progress
 
 _SEED = 1
-_MAX_STEPS = 1000
+_MAX_STEPS = 700
 _BATCH = 32
 _LENGTH = 64
 _RATE = 3e-3
 _WARM_UP = 50
 _WANTED = 0.9
 _CHECK_EVERY = 50
-_STOP_AT = 0.98
+_STOP_AT = 0.97
 
 
 def train_induction(model: Any, progress: Progress) -> None:
-    """Train in place on repeated random sequences; every batch comes from one seeded generator.
+    """Train in place on repeated random sequences of 64 tokens with periods of 4 to 32, drawn from one seeded generator.
 
     Raises InputError when fewer than 90% of the repeated tokens are predicted at the end.
     """

@@ -1,0 +1,45 @@
+"""What Look inside computes: two analyses of one prompt, kept while the server runs and stored only when exported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analyses._contract import Frames, Inputs
+from analyses._registry import get
+from app_pages._bench import after_checks, workbench
+from hooks.model import Model
+from hooks.progress import silent
+from interp.runs import Run, compute, read_spec
+
+LENS, ATTENTION = "logit_lens", "attention_patterns"
+
+
+@st.cache_resource(show_spinner="Looking inside", max_entries=32)
+def looked(_model: Model, identity: str, analysis: str, prompt: str, options: str) -> Run:
+    """An analysis of a prompt with the given options (JSON). Raises InputError for a bad prompt."""
+    chosen = get(analysis)
+    spec = chosen.spec.model_validate_json(options)
+    return compute(workbench().store, chosen, _model, Inputs(prompt=prompt), spec, fresh=True)
+
+
+def look(model: Model, analysis: str, prompt: str, **options: Any) -> Run:
+    """`looked` for a loaded model."""
+    spec = read_spec(get(analysis), options)
+    identity = f"{model.identity.revision} {model.identity.dtype}"
+    return looked(model, identity, analysis, prompt, spec.model_dump_json())
+
+
+def kept(model: Model, run: Run, prompt: str) -> Run:
+    """The same run with the trust checks made and stored, as exports need it."""
+    after_checks(model, silent)
+    return workbench().run_inputs(run.analysis.name, model, Inputs(prompt=prompt), run.spec, {"prompt": prompt})
+
+
+def predictions(frames: Frames, layer: int, position: int) -> pd.DataFrame:
+    """The most likely next tokens that the lens reads after a layer at a position, most likely first."""
+    top = frames["top"]
+    here = top[(top["layer"] == layer) & (top["position"] == position)]
+    return here.sort_values("order")[["token", "token_id", "probability"]]
