@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Frames = dict[str, pd.DataFrame]
 Need = Literal["prompt", "pair", "pairs"]
+_DISPLAY: dict[str, Any] = {"display": True}
 
 
 class Spec(BaseModel):
@@ -36,12 +37,12 @@ class Spec(BaseModel):
     @classmethod
     def display_fields(cls) -> frozenset[str]:
         """Names of the fields that only the figures read."""
-        return frozenset(k for k, f in cls.model_fields.items() if (f.json_schema_extra or {}).get("display"))
+        return frozenset(name for name, field in cls.model_fields.items() if field.json_schema_extra == _DISPLAY)
 
 
 def shown(default: Any, **field_options: Any) -> Any:
     """A spec field that only the figures read: like pydantic's Field, marked as display."""
-    return Field(default, json_schema_extra={"display": True}, **field_options)
+    return Field(default, json_schema_extra=dict(_DISPLAY), **field_options)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def read_lens(
         some = streams[first : first + step]
         found = _read(model, some, output, wanted, asked)
         rows = [first + EMBED + row for row in range(len(some))]
-        _refuse_not_numbers(found, rows, len(asked.positions))
+        _refuse_not_numbers(found, rows, asked.positions)
         for name, frame in _tables(model, found, rows, wanted, asked).items():
             parts[name].append(frame)
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
@@ -118,14 +118,15 @@ def _read(model: Model, streams: Tensor, output: Tensor, wanted: Tensor, asked: 
     )
 
 
-def _refuse_not_numbers(found: VocabLens, rows: list[int], positions: int) -> None:
+def _refuse_not_numbers(found: VocabLens, rows: list[int], positions: list[int]) -> None:
     kl = found.log_sum_exp if found.kl is None else found.kl + found.log_sum_exp + found.entropy
     bad = torch.nonzero(~torch.isfinite(kl)).flatten()
     if len(bad):
-        layer, place = rows[int(bad[0]) // positions], int(bad[0]) % positions
+        row, place = divmod(int(bad[0]), len(positions))
+        where = "the embedding" if rows[row] == EMBED else f"layer {rows[row]}"
         raise InputError(
-            f"the logits at {'the embedding' if layer == EMBED else f'layer {layer}'}, position {place} of those read, "
-            "are not finite numbers; a dtype with more range (float32) may help"
+            f"the logits read at {where}, position {positions[place]}, are not finite numbers; "
+            "a dtype with more range (float32) may help"
         )
 
 

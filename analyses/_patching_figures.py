@@ -47,10 +47,8 @@ def figures(frames: Frames, metric: str, denoising: bool, hide: bool) -> dict[st
 
 def _heatmap(cells: pd.DataFrame, title: str, legend: str, hide: bool) -> go.Figure:
     by_head = bool((cells["site"] == "z").all())
-    if (cells["site"] == "z_by_position").all():
-        cells = _strongest_heads(cells)
-    else:
-        cells = cells.assign(row=cells["layer"])
+    by_head_and_position = bool((cells["site"] == "z_by_position").all())
+    cells = _strongest_heads(cells) if by_head_and_position else cells.assign(row=cells["layer"])
     x = "head" if by_head else "position"
     rectangles = {name: grid(cells, x=x, y="row", value=name) for name in ("effect", "effect_low", "effect_high")}
     places = [int(place) for place in rectangles["effect"].columns]
@@ -99,7 +97,7 @@ def _row_label(cells: pd.DataFrame, row: Any) -> str:
 
 
 def _position_labels(cells: pd.DataFrame, places: list[int]) -> list[str]:
-    """`10 ␣John→␣Mary`: the position and its token, both tokens where the prompts differ, the position alone for sets."""
+    """`10 ␣John→␣Mary`: the position and its token, both where the prompts differ, none where a set's do."""
     tokens = cells.drop_duplicates("position").set_index("position")["token"]
     shown = []
     for place in places:
@@ -112,7 +110,8 @@ def _whose(pairs: pd.DataFrame) -> str:
     """One prompt, or how many, and whether the model does the task at all."""
     gap = pairs["clean_logit_diff"].to_numpy()
     if len(pairs) == 1:
-        return f"One prompt pair; clean logit difference {gap[0]:+.2f}, corrupted {pairs['corrupted_logit_diff'].iloc[0]:+.2f}"
+        corrupted = pairs["corrupted_logit_diff"].iloc[0]
+        return f"One prompt pair; clean logit difference {gap[0]:+.2f}, corrupted {corrupted:+.2f}"
     right = int(np.count_nonzero(gap > 0))
     warning = "" if right >= 0.75 * len(pairs) else ": the model does not do this task well"
     return f"Mean of {len(pairs)} pairs, clean answer preferred in {right}{warning}"

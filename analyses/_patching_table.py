@@ -52,7 +52,7 @@ def aggregate(values: pd.DataFrame, pairs: pd.DataFrame, tokens: dict[int, str])
         table.loc[has_place, "position"] -= table["pair"].map(pairs["tokens"])[has_place]
         table = table[~has_place | (table["position"] >= min(tokens))]
     wide = table.set_index([*KEYS, "pair"]).sort_index()
-    cells = wide.index.droplevel("pair").unique()
+    cells = pd.MultiIndex.from_frame(wide.index.to_frame(index=False)[KEYS].drop_duplicates())
     frames = []
     for metric, unit in METRIC_UNITS.items():
         matrix = wide[metric].unstack("pair").loc[cells].to_numpy().T

@@ -13,6 +13,7 @@ from the last token; KL is from the clean distribution in both directions; inter
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
@@ -66,9 +67,8 @@ def run(model: Model, inputs: Inputs, spec: PatchingSpec, context: Context) -> F
         runs = read_pair(model, pair, spec.sites, layers, spec.direction == "denoising")
         _refuse_no_gap(runs)
         described.append(describe(index, runs))
-        frame = context.part(
-            f"pair {index}", lambda i=index, r=runs: _pair_frame(model, r, spec, layers, context, i, len(aligned))
-        )
+        compute = partial(_pair_frame, model, runs, spec, layers, context, index, len(aligned))
+        frame = context.part(f"pair {index}", compute)
         raw.append(frame.assign(pair=index))
     values = pd.concat(raw, ignore_index=True)
     values = values[["pair", *KEYS, *METRIC_UNITS]]

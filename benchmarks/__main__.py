@@ -23,10 +23,11 @@ def main(names: list[str]) -> None:
     for name in names or files:
         for row in importlib.import_module(f"benchmarks.{name}").rows(default_workspace()):
             table.append(row)
-            print(f"{'met ' if row.met else 'MISS'} {row.row}: ours {row.ours:.3g} {row.unit}, peer {row.peer:.3g} {row.unit}, "
-                  f"{row.ratio:.1f}× (goal {row.goal}), max difference {row.difference:.2g}", flush=True)  # fmt: skip
+            print(row.line(), flush=True)
     target = HERE / "results" / "latest.json"
-    target.write_text(json.dumps([row.as_dict() for row in table], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    target.write_text(
+        json.dumps([row.as_dict() for row in table], indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     print(f"wrote {target.relative_to(HERE.parent)}")
 
 

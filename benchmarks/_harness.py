@@ -19,7 +19,7 @@ PACKAGES = ("torch", "transformers", "transformer-lens", "duckdb")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `ratio` is peer / ours for times: how many times faster we are; `goal` is for the ratio."""
+    """One line of the table. `ratio` is peer / ours: how many times faster we are; `goal` is for the ratio."""
 
     row: str
     ours: float
@@ -31,6 +31,12 @@ class Row:
     difference: float
     note: str = ""
 
+    def line(self) -> str:
+        """The row as it is printed."""
+        mark = "met " if self.met else "MISS"
+        times = f"ours {self.ours:.3g} {self.unit}, peer {self.peer:.3g} {self.unit}, {self.ratio:.1f}×"
+        return f"{mark} {self.row}: {times} (goal {self.goal}), max difference {self.difference:.2g}"
+
     def as_dict(self) -> dict[str, Any]:
         """The row with what is needed to make sense of it later."""
         return vars(self) | surroundings()
@@ -39,7 +45,8 @@ class Row:
 def surroundings() -> dict[str, Any]:
     """Device, versions, commit and date."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
     return {
         "device": f"CPU, {torch.get_num_threads()} threads, {platform.machine()}",
         "versions": versions,
@@ -49,7 +56,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def in_turns(ours: Callable[[], Any], peer: Callable[[], Any], repeats: int, peer_repeats: int) -> tuple[float, float]:
-    """Median seconds of both, run alternately so that a slow moment of the machine hits both; each is warmed up once."""
+    """Median seconds of both, run alternately so that a slow moment of the machine hits both; ours is warmed up."""
     mine: list[float] = []
     theirs: list[float] = []
     ours()

@@ -34,7 +34,9 @@ def rows(workspace: Path) -> Iterator[Row]:
     @torch.no_grad()
     def peer(kind: str) -> Tensor:
         _, cache = model.bridge.run_with_cache(clean)
-        function = {"resid_pre": patching.get_act_patch_resid_pre, "z": patching.get_act_patch_attn_head_out_by_pos}[kind]
+        function = {"resid_pre": patching.get_act_patch_resid_pre, "z": patching.get_act_patch_attn_head_out_by_pos}[
+            kind
+        ]
         return function(model.bridge, corrupted, cache, lambda logits: metric(logits[:, -1])[0])
 
     def ours(kind: str, skip: bool) -> Tensor:

@@ -32,7 +32,7 @@ class Request:
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> Request:
         """Read the `inputs` of a batch file. Raises InputError naming unknown keys."""
-        unknown = set(given) - set(cls.__dataclass_fields__)
+        unknown = given.keys() - cls.__dataclass_fields__.keys()
         if unknown:
             raise InputError(
                 f"unknown input {', '.join(sorted(unknown))!r}; valid: {', '.join(cls.__dataclass_fields__)}"
@@ -62,7 +62,7 @@ class Request:
             made = prompt_sets.generate(self.set, model, limit=self.limit, seed=self.seed)
         else:
             made = prompt_sets.load_pairs_file(Path(str(self.file)), model)
-        return Inputs(pairs=made.pairs, set_name=made.name, note=made.summary())
+        return Inputs(pairs=made.pairs, set_name=made.name, note=made.summary)
 
     def as_dict(self) -> dict[str, Any]:
         """Only what was given, as plain JSON."""

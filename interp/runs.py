@@ -90,7 +90,7 @@ class Run:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain JSON objects, with null where a number is missing, NaN or infinite."""
     clean = frame.astype(object).where(frame.notna(), None)
-    return [{k: _plain(v) for k, v in row.items()} for row in clean.to_dict("records")]
+    return [{str(k): _plain(v) for k, v in row.items()} for row in clean.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:

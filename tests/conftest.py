@@ -1,4 +1,4 @@
-"""Shared fixtures: a temporary workspace, tiny models built on the spot, and the real default model, each loaded once."""
+"""Shared fixtures: a temporary workspace, tiny models built on the spot, and the real default model."""
 
 from __future__ import annotations
 

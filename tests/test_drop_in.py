@@ -49,7 +49,7 @@ def run(model, inputs, spec, context):
 def figures(frames, spec):
     table = grid(frames["norms"], x="position", y="layer", value="norm")
     labels = [[str(v) for v in axis] for axis in (table.columns, table.index)]
-    return {"norms": sequential_heatmap(table, *labels, title="Norms", x_title="position", y_title="layer", unit="norm")}
+    return {"norms": sequential_heatmap(table, *labels, title="Norms", x_title="token", y_title="layer", unit="norm")}
 
 
 ANALYSIS = Analysis(
@@ -78,7 +78,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Path:
 
 def python(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("INTERP_", "PYTEST_", "PYTHONPATH"))}
-    return subprocess.run([sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_it_is_a_command(copy: Path, tiny: object) -> None:

@@ -36,8 +36,9 @@ def catalogue(workspace: Path) -> list[CatalogueEntry]:
     built_in = [
         CatalogueEntry(smollm2.NAME, smollm2.DESCRIPTION, smollm2.SIZE_MB, smollm2.LICENCE, smollm2.NAME in ready),
         *(
-            CatalogueEntry(toy.PREFIX + name, recipe.description, toy.size_mb(recipe), toy.LICENCE,
-                           toy.folder_name(name) in ready)
+            CatalogueEntry(
+                toy.PREFIX + name, recipe.description, toy.size_mb(recipe), toy.LICENCE, toy.folder_name(name) in ready
+            )
             for name, recipe in toy.RECIPES.items()
         ),
     ]

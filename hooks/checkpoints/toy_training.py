@@ -49,8 +49,10 @@ def train_induction(model: Any, progress: Progress) -> None:
     model.requires_grad_(True)
     accuracy = copying_accuracy(model, seed=_SEED + 2)
     if not accuracy >= _WANTED:
-        raise InputError(f"toy:induction copies only {accuracy:.0%} of repeated tokens after training, "
-                         f"{_WANTED:.0%} are wanted: this machine's arithmetic differs, please report it")
+        raise InputError(
+            f"toy:induction copies only {accuracy:.0%} of repeated tokens after training, "
+            f"{_WANTED:.0%} are wanted: this machine's arithmetic differs, please report it"
+        )
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_weights_are_the_models(any_tiny: Model) -> None:
     for layer in range(geometry.n_layers):
         pattern = run_with_cache(any_tiny, tokens, [Site(layer, "pattern")])[Site(layer, "pattern")][0]
         here = table[table["layer"] == layer]
-        wanted = pattern[here["head"].to_numpy(), here["destination"].to_numpy(), here["source"].to_numpy()]
+        wanted = pattern.numpy()[here["head"], here["destination"], here["source"]]
         np.testing.assert_allclose(here["weight"], wanted, atol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_refuses_long_prompts_and_large_tables(tiny: Model, monkeypatch: pytest.
         frames(tiny)
     frames(tiny, layers=[0, 1])
     monkeypatch.setattr(_attention, "MAX_TOKENS", 7)
-    with pytest.raises(InputError, match="the prompt has 8 tokens; .* at most 7.* tokens × tokens"):
+    with pytest.raises(InputError, match=r"the prompt has 8 tokens; .* at most 7.* tokens × tokens"):
         frames(tiny)
 
 

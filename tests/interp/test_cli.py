@@ -57,8 +57,8 @@ def test_sql_reads_results_and_refuses_writing(interp: Terminal) -> None:
 
 
 @pytest.mark.parametrize("command", [
-    (), ("models",), ("analyses",), ("sets",), ("capture",), ("run",), ("batch",), ("runs",), ("sql",), ("export",), ("rerun",),
-    ("doctor",), ("app",), *(("run", name) for name in registry()),
+    (), ("models",), ("analyses",), ("sets",), ("capture",), ("run",), ("batch",), ("runs",), ("sql",), ("export",),
+    ("rerun",), ("doctor",), ("app",), *(("run", name) for name in registry()),
 ], ids=" ".join)  # fmt: skip
 def test_every_command_has_help(interp: Terminal, command: tuple[str, ...]) -> None:
     result = interp(*command, "--help")
@@ -121,16 +121,45 @@ def test_doctor_tells_every_check(interp: Terminal) -> None:
 def test_capture_then_resume_then_sql(interp: Terminal, tmp_path: Path) -> None:
     lines = tmp_path / "prompts.txt"
     lines.write_text("the red book\nMary and John went to the park\nthe red book\n")
-    words = ("capture", "demo", "--model", "toy:random", "--prompts", str(lines), "--site", "resid_post", "--layer", "1", "--json")
+    words = (
+        "capture",
+        "demo",
+        "--model",
+        "toy:random",
+        "--prompts",
+        str(lines),
+        "--site",
+        "resid_post",
+        "--layer",
+        "1",
+        "--json",
+    )
     first = json.loads(interp(*words).stdout)
     assert (first["prompts"], first["resumed"]) == (3, 0)
     assert json.loads(interp(*words).stdout)["resumed"] == 3
-    rows = json.loads(interp("sql", "SELECT prompt, count(*) AS n FROM activations GROUP BY ALL ORDER BY 1", "--json").stdout)
+    rows = json.loads(
+        interp("sql", "SELECT prompt, count(*) AS n FROM activations GROUP BY ALL ORDER BY 1", "--json").stdout
+    )
     assert [row["prompt"] for row in rows] == [0, 1, 2]
     assert rows[0]["n"] == rows[2]["n"] > 0
 
 
 def test_capture_plan_says_the_cost_and_keeps_nothing(interp: Terminal) -> None:
-    said = interp("capture", "demo", "--model", "toy:random", "--prompt", "the red book", "--site", "z", "--plan", "--json")
+    said = interp(
+        "capture", "demo", "--model", "toy:random", "--prompt", "the red book", "--site", "z", "--plan", "--json"
+    )
     assert json.loads(said.stdout)["cost"]["payload_bytes"] > 0
     assert json.loads(interp("sql", "SELECT count(*) AS n FROM captures", "--json").stdout) == [{"n": 0}]
+
+
+def test_a_shipped_set_and_a_file_of_pairs(interp: Terminal, tmp_path: Path) -> None:
+    words = ("run", "activation_patching", "--model", "toy:random", "--layers", "0", "--json")
+    said = json.loads(interp(*words, "--set", "ioi", "--limit", "3").stdout)
+    assert len(said["frames"]["pairs"]) == 3
+    assert said["frames"]["cells"][0]["low"] is not None, "several pairs have an interval"
+    file = tmp_path / "pairs.jsonl"
+    given = {k: v for k, v in vars(PAIR).items() if k != "label"}
+    file.write_text(json.dumps(given) + "\n" + json.dumps(given | {"answer": " Mary and"}) + "\n")
+    result = interp(*words[:-1], "--file", str(file))
+    assert result.exit_code == 0, result.stderr
+    assert "1 of 2" in result.stdout or "refused" in result.stdout, "the refused pair is said"

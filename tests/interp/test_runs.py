@@ -82,7 +82,12 @@ def test_reopened_run_equals_the_computed_one(bench: Workbench) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value", "named"),
-    [("direction", "sideways", "denoising"), ("sites", [], "sites"), ("layers", ["x"], "layers"), ("sitse", ["z"], "sites")],
+    [
+        ("direction", "sideways", "denoising"),
+        ("sites", [], "sites"),
+        ("layers", ["x"], "layers"),
+        ("sitse", ["z"], "sites"),
+    ],
 )
 def test_bad_options_name_the_option_and_what_is_valid(option: str, value: object, named: str) -> None:
     with pytest.raises(InputError, match=named):

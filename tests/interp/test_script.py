@@ -66,7 +66,13 @@ def test_batch_expands_models_inputs_and_grids_and_survives_a_failure(bench: Wor
         tmp_path,
         models=["toy:random", "toy:gpt2"],
         inputs=[ASKED, ASKED | {"answer": " Mary and"}],
-        analyses=[{"analysis": "activation_patching", "spec": {"layers": [0]}, "grid": {"direction": ["denoising", "noising"]}}],
+        analyses=[
+            {
+                "analysis": "activation_patching",
+                "spec": {"layers": [0]},
+                "grid": {"direction": ["denoising", "noising"]},
+            }
+        ],
     )
     items = read_batch(file)
     assert len(items) == 8
@@ -81,12 +87,20 @@ def test_batch_expands_models_inputs_and_grids_and_survives_a_failure(bench: Wor
     ("content", "named"),
     [
         ({"models": ["toy:random"], "inputs": []}, "analyses"),
-        ({"models": ["toy:random"], "inputs": [{"promt": "x"}], "analyses": [{"analysis": "activation_patching"}]}, "promt"),
+        (
+            {"models": ["toy:random"], "inputs": [{"promt": "x"}], "analyses": [{"analysis": "activation_patching"}]},
+            "promt",
+        ),
         ({"models": [{"name": "x"}], "inputs": [], "analyses": []}, "model"),
         ({"models": [], "inputs": [], "analyses": [{"analysis": "logit_lenz"}]}, "unknown analysis"),
-        ({"models": [], "inputs": [], "analyses": [{"analysis": "activation_patching", "spec": {"layer": 1}}]}, "layer"),
+        (
+            {"models": [], "inputs": [], "analyses": [{"analysis": "activation_patching", "spec": {"layer": 1}}]},
+            "layer",
+        ),
     ],
 )
-def test_bad_batch_files_are_refused_before_anything_runs(content: dict[str, object], named: str, tmp_path: Path) -> None:
+def test_bad_batch_files_are_refused_before_anything_runs(
+    content: dict[str, object], named: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=named):
         read_batch(write(tmp_path, **content))
