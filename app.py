@@ -1,5 +1,10 @@
 """The browser app. `interp app` starts it; everything it shows is in `app_pages/`."""
 
-from app_pages._navigation import show
+import os
+
+# Pages, jobs and checks compute in threads of one process: spinning OpenMP workers would starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from app_pages._navigation import show  # noqa: E402
 
 show()

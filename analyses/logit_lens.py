@@ -43,7 +43,7 @@ class LensSpec(Spec):
         (), description="positions to read, from 0; negative ones count from the end; none given means all"
     )
     position: int | None = shown(
-        None, description="position whose targets are drawn as lines; none means the last read"
+        None, description="position whose targets are drawn, negative ones from the last; none means the last read"
     )
 
 

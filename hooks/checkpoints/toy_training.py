@@ -21,7 +21,7 @@ _STOP_AT = 0.97
 
 
 def train_induction(model: Any, progress: Progress) -> None:
-    """Train in place on repeated random sequences of 64 tokens with periods of 4 to 32, drawn from one seeded generator.
+    """Train in place on repeated random sequences of 64 tokens with periods of 4 to 32, from one seeded generator.
 
     Raises InputError when fewer than 90% of the repeated tokens are predicted at the end.
     """
