@@ -9,10 +9,11 @@ import streamlit as st
 from analyses._attention import MAX_TOKENS
 from analyses._plots import glyphs
 from app_pages._exports import exports
-from app_pages._figures import FRAME, clickable, draw
+from app_pages._figures import BESIDE_PX, FRAME, clickable, draw
 from app_pages._form import one_of
 from app_pages._links import link
 from app_pages._look import ATTENTION, kept, look
+from app_pages._run import pictures
 from app_pages._script import script_panel
 from app_pages._state import State
 from app_pages._text import plain
@@ -31,12 +32,12 @@ def attention(state: State, model: Model, prompt: str, layer: int, position: int
         return
     layer = max(layer, 0)
     run = look(model, ATTENTION, prompt, layers=[layer], layer=layer, head=_head(state, model))
-    figures = run.figures()
+    figures = pictures(run)
     st.subheader(f"Attention in layer {layer}", anchor=False)
     head = _heads(state, model, run, figures["layer"], layer)
     left, right = st.columns([7, 3], gap="medium")
     with left:
-        draw(_row_framed(figures["head"], position), state.key("enlarged"), 780.0)
+        draw(_row_framed(figures["head"], position), state.key("enlarged"), BESIDE_PX)
         st.markdown(f"{run.analysis.meaning} :gray[Source: {plain(run.analysis.paper)}.]")
     with right:
         _looked_at(run, layer, head, position)

@@ -55,7 +55,7 @@ def need_model(spec: str, dtype: str) -> Model | None:
         job = jobs().start(name, lambda progress: workbench().model(spec, dtype=dtype, progress=progress))
         job.wait(0.2)
     if job.status == "running":
-        watch(job, name)
+        watch(job, name, steady=False)
         return None
     if job.status != "done":
         tell(job.error or InputError(f"loading {spec} was stopped"))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analyses._plots import click_overlay, fit
 
-SCREEN_PX, SCALE = 1060.0, 1.3
+SCREEN_PX, BESIDE_PX, SCALE = 1060.0, 780.0, 1.3
 FRAME = "#E69F00"
 UNSEEN = 0.002
 _CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False}

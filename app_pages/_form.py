@@ -85,6 +85,8 @@ def _number(state: State, name: str, field: FieldInfo, element: Any, label: str,
         if isinstance(bound, Le | Lt):
             limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - beyond)  # type: ignore[operator]
     limits["step"] = 1 if element is int else None
+    if field.default is None:
+        limits["value"] = None
     return st.number_input(label, key=state.seeded(name, value), help=about, **limits)
 
 

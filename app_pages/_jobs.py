@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from app_pages._text import plain
 from hooks.progress import Progress
 from interp.jobs import Job
 
-POLL_S = 0.4
+POLL_S = 0.5
 
 
 class Jobs:
@@ -46,17 +47,19 @@ def jobs() -> Jobs:
 
 
 @st.fragment(run_every=POLL_S)
-def watch(job: Job, key: str, can_cancel: bool = True) -> None:
-    """A progress bar and a Cancel button; the page is drawn again once the job has ended."""
+def watch(job: Job, key: str, steady: bool = True) -> None:
+    """A progress bar and a Cancel button; the page is drawn again once the job has ended.
+
+    `steady` work goes on as fast as it began, so that the time left can be told.
+    """
     if job.status != "running":
         st.rerun()
     bar, stop = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(job.fraction, text=f"{job.label} · {_clock(job)}")
-    if can_cancel:
-        stop.button("Cancel", key=f"cancel {key}", on_click=job.cancel, icon=":material/stop_circle:", width="stretch")
+    bar.progress(job.fraction, text=f"{plain(job.label)} · {_clock(job, steady)}")
+    stop.button("Cancel", key=f"cancel {key}", on_click=job.cancel, icon=":material/stop_circle:", width="stretch")
 
 
-def _clock(job: Job) -> str:
+def _clock(job: Job, steady: bool) -> str:
     passed = job.seconds
-    left = passed / job.fraction * (1 - job.fraction) if job.fraction > 0.02 else None
+    left = passed / job.fraction * (1 - job.fraction) if steady and job.fraction > 0.02 else None
     return f"{passed:.0f} s" + (f", about {left:.0f} s left" if left is not None else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,19 +19,22 @@ from interp.runs import Run, compute, read_spec
 LENS, ATTENTION = "logit_lens", "attention_patterns"
 
 
-@st.cache_resource(show_spinner="Looking inside", max_entries=32)
-def looked(_model: Model, identity: str, analysis: str, prompt: str, options: str) -> Run:
-    """An analysis of a prompt with the given options (JSON). Raises InputError for a bad prompt."""
-    chosen = get(analysis)
-    spec = chosen.spec.model_validate_json(options)
-    return compute(workbench().store, chosen, _model, Inputs(prompt=prompt), spec, fresh=True)
-
-
 def look(model: Model, analysis: str, prompt: str, **options: Any) -> Run:
-    """`looked` for a loaded model."""
+    """An analysis of a prompt; computed once for each prompt and model, drawn as the options say.
+
+    Raises InputError for a bad prompt.
+    """
     spec = read_spec(get(analysis), options)
     identity = f"{model.identity.revision} {model.identity.dtype}"
-    return looked(model, identity, analysis, prompt, spec.model_dump_json())
+    run = _looked(model, identity, analysis, prompt, json.dumps(spec.computed()))
+    return replace(run, spec=spec)
+
+
+@st.cache_resource(show_spinner="Looking inside", max_entries=32)
+def _looked(_model: Model, identity: str, analysis: str, prompt: str, computed: str) -> Run:
+    chosen = get(analysis)
+    spec = read_spec(chosen, json.loads(computed))
+    return compute(workbench().store, chosen, _model, Inputs(prompt=prompt), spec, fresh=True)
 
 
 def kept(model: Model, run: Run, prompt: str) -> Run:

@@ -12,12 +12,20 @@ from streamlit.navigation.page import Page
 from analyses._contract import Analysis
 from analyses._registry import registry
 from app_pages import _analysis, look_inside, patching, runs, sql
+from app_pages._bench import tell, workbench
 from app_pages._links import OWN_PAGE, remember
+from hooks.errors import InputError
 
 
 def show() -> None:
     """Draw the navigation and run the page that was chosen."""
     st.set_page_config(page_title="Interp Workbench", page_icon=_icon(), layout="wide")
+    try:
+        workbench()
+        registry()
+    except (InputError, OSError) as error:
+        tell(error)
+        st.stop()
     explore = [
         st.Page(look_inside.page, title="Look inside", url_path="look", icon=":material/visibility:", default=True),
         st.Page(patching.page, title="Patching", url_path="patching", icon=":material/swap_horiz:"),

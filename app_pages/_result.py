@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,7 +16,7 @@ from app_pages._bench import tell
 from app_pages._exports import exports
 from app_pages._form import fields, one_of
 from app_pages._jobs import jobs, watch
-from app_pages._run import job_name, same, stored
+from app_pages._run import job_name, pictures, same, stored
 from app_pages._script import script_panel
 from app_pages._state import State
 from app_pages._text import plain
@@ -43,6 +44,7 @@ def show_result(
         _unfinished(job, str(key))
         _script_of(analysis, model, asked)
         return None
+    jobs().drop(job_name(str(key)))
     try:
         run = stored(str(key))
     except InputError as error:
@@ -81,10 +83,12 @@ def _finished(
             "The form has changed since this run; press **Run** to bring the picture up to date.",
             icon=":material/edit:",
         )
-    st.caption(f"Run `{run.key[:12]}` of {plain(run.created)}, computed in {run.seconds:.1f} s" + plain(_note(run)))
+    created = datetime.fromisoformat(run.created)
+    made = f"Run `{run.key[:12]}` of {created:%Y-%m-%d %H:%M} UTC, computed in {run.seconds:.1f} s"
+    st.caption(made + plain(_note(run)))
     run = _with_display(state, analysis, run)
     try:
-        figures = run.figures()
+        figures = pictures(run)
     except InputError as error:
         tell(error)
         return run

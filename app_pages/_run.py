@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from analyses._contract import Analysis, Spec
@@ -51,10 +52,21 @@ def stored(key: str) -> Run:
     return workbench().reopen(key)
 
 
+def pictures(run: Run) -> dict[str, go.Figure]:
+    """The figures of a run, drawn once for each way of showing it. Raises InputError for what cannot be shown."""
+    return _drawn(run, run.key, run.spec.model_dump_json())
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _drawn(_run: Run, key: str, spec: str) -> dict[str, go.Figure]:
+    return _run.figures()
+
+
 def adopt(state: State) -> None:
     """Fill a page that was opened with nothing but `?run=KEY` from that run's record. Raises InputError if unknown."""
     key = state.get("run")
-    if not key or any(name in state.values for name in _inputs.NAMES) or jobs().find(job_name(str(key))):
+    job = jobs().find(job_name(str(key)))
+    if not key or any(name in state.values for name in _inputs.NAMES) or (job and job.status == "running"):
         return
     record = find(workbench().store, str(key))
     values: dict[str, Any] = {"run": record.key, "model": record.model["spec"], "dtype": record.model["dtype"]}

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 Plain = str | int | float | bool | None
-LAG_S = 3.0
+LAG_S = 2.0
 """How long the browser may still report an address that this session has just replaced, in seconds."""
 
 

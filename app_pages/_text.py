@@ -26,7 +26,7 @@ STYLE = """<style>
 .token.differs {background: #FDE9D9; border-color: #D55E00}
 .token.wrong {background: #FBE3E4; border-color: #B2182B; color: #8A0F1F}
 .token.chosen {background: #DCE9F5; border: 2px solid #2166AC; padding: 0 5px}
-.checks {display: flex; flex-wrap: wrap; gap: 6px 8px; font-size: .8rem; margin: 0 0 4px 0}
+.checks {display: flex; flex-wrap: wrap; gap: 5px 6px; font-size: .76rem; margin: 0 0 2px 0}
 .check {border-radius: 10px; padding: 1px 9px; border: 1px solid; white-space: nowrap; cursor: help}
 .check.pass {color: #11663B; border-color: #9FD3B4; background: #EFF9F2}
 .check.fail {color: #FFFFFF; border-color: #B2182B; background: #B2182B; font-weight: 600}

@@ -14,16 +14,20 @@ from app_pages._text import html, plain
 from hooks.model import Model
 
 SIGNS = {"pass": "✓", "fail": "✗", "note": "i"}
+FACTS = ("quantisation", "weight_processing")
+"""Checks that state a fact instead of measuring: they are part of the first badge."""
 
 
 def strip(identity: Mapping[str, str], checks: Checks) -> None:
-    """One badge a check with its number; what it means is in the tooltip, a failure also in a line of its own."""
-    badges = [_badge("note", identity["name"], _identity(identity))]
-    badges.append(_badge("note", identity["dtype"], f"number format of the weights: {identity['dtype']}"))
+    """Which weights these are, then one badge a check with its number; tooltips explain, failures get a line."""
+    badges = [_badge("note", _weights(identity), _told(identity, checks))]
     badges += [
-        _badge(c["status"], f"{SIGNS[c['status']]} {_words(name, c, identity)}", c["detail"])
-        for name, c in checks.items()
+        _badge(check["status"], f"{SIGNS[check['status']]} {_words(name, check)}", check["detail"])
+        for name, check in checks.items()
+        if name not in FACTS or check["status"] == "fail"
     ]
+    if not checks:
+        badges.append(_badge("note", "not checked", "this run was stored without trust checks"))
     html(f'<div class="checks">{"".join(badges)}</div>')
     for name, check in checks.items():
         if check["status"] == "fail":
@@ -47,7 +51,7 @@ def _waiting(model: Model) -> None:
     job = jobs().find(f"check {model.identity.revision} {model.identity.dtype}")
     doing = job.label if job else "checking"
     identity = model.identity.as_dict()
-    badges = [_badge("note", identity["name"], _identity(identity)), _badge("note", f"… {doing}", "checks run once")]
+    badges = [_badge("note", _weights(identity), _told(identity, {})), _badge("note", f"… {doing}", "checks run once")]
     html(f'<div class="checks">{"".join(badges)}</div>')
 
 
@@ -55,15 +59,21 @@ def _badge(status: str, text: str, title: str) -> str:
     return f'<span class="check {status}" title="{escape(title)}">{escape(text)}</span>'
 
 
-def _identity(identity: Mapping[str, str]) -> str:
-    return f"{identity['name']} from {identity['source']}, revision {identity['revision']}"
+def _weights(identity: Mapping[str, str]) -> str:
+    """Name, number format, quantisation and processing: what the numbers on the page are numbers of."""
+    exact = identity["quantisation"] == "none"
+    quantised = "not quantised" if exact else f"quantised {identity['quantisation']}"
+    processed = "no weight processing" if identity["processing"] == "none" else identity["processing"]
+    return " · ".join([identity["name"], identity["dtype"], quantised, processed])
 
 
-def _words(name: str, check: Mapping[str, Any], identity: Mapping[str, str]) -> str:
-    """The check's name with its number or, for what cannot be measured, the fact itself."""
-    if name == "quantisation":
-        return "not quantised" if identity["quantisation"] == "none" else f"quantised: {identity['quantisation']}"
-    if name == "weight_processing":
-        return "weights unprocessed" if identity["processing"] == "none" else identity["processing"]
-    value = "" if check["value"] is None else f" {check['value']:.2g} {check['unit']}"
-    return f"{name.replace('_', ' ').replace('hugging face', 'Hugging Face')}{value}"
+def _told(identity: Mapping[str, str], checks: Checks) -> str:
+    """Where the weights came from, and the facts about them that the checks state."""
+    facts = [str(checks[name]["detail"]) for name in FACTS if name in checks]
+    return " ".join([f"From {identity['source']}, revision {identity['revision']}.", *facts])
+
+
+def _words(name: str, check: Mapping[str, Any]) -> str:
+    """The check's name, with its number where that is a distance."""
+    value = f" {check['value']:.2g} nats" if check["value"] is not None and check["unit"] == "nats" else ""
+    return name.replace("_", " ").replace("hugging face", "Hugging Face").replace("bos", "BOS") + value

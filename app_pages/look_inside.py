@@ -9,10 +9,11 @@ from app_pages import _inputs
 from app_pages._attention import attention
 from app_pages._bench import need_model, pick_model, tell
 from app_pages._exports import exports
-from app_pages._figures import clickable
+from app_pages._figures import BESIDE_PX, SCREEN_PX, clickable
 from app_pages._links import link
 from app_pages._look import LENS, kept, look, predictions
 from app_pages._next_token import top_tokens
+from app_pages._run import pictures
 from app_pages._script import script_panel
 from app_pages._state import State, open_page
 from app_pages._text import html, plain
@@ -22,8 +23,12 @@ from hooks.model import Model
 from interp.runs import Run
 
 PROMPT = "When John and Mary went to the store, John gave a drink to"
-MOST_TOKENS = 256
-"""Longer prompts are looked at from the end: that many columns are the most a lens on a screen can hold."""
+MOST_TOKENS = 128
+"""Of longer prompts the last tokens are shown: that many columns are the most a lens on a screen can hold."""
+BESIDE = 15
+"""Up to this many tokens the tables stand beside the lens; with more, it needs the whole width for its words."""
+MANY_BUTTONS, MANY_PX = 45, 170
+"""More tokens than this scroll, in a box of this height."""
 
 
 def page() -> None:
@@ -48,33 +53,36 @@ def page() -> None:
 def _look(state: State, model: Model) -> None:
     with st.form(state.key("form"), border=False):
         box, go = st.columns([8, 1], vertical_alignment="bottom")
-        prompt = box.text_area("Prompt", key=state.seeded("prompt", str(state.get("prompt", PROMPT))), height=72)
+        prompt = box.text_area("Prompt", key=state.seeded("prompt", str(state.get("prompt", PROMPT))), height=68)
         go.form_submit_button("Look", type="primary", width="stretch")
+    if state.get("prompt", prompt) != prompt:
+        state.set("position", None)
     state.set("prompt", prompt)
     ids = model.encode(prompt)
     _inputs.warn(model, prompt, ids)
-    run = look(model, LENS, prompt, positions=list(range(len(ids)))[-MOST_TOKENS:])
-    position, layer = _chosen(state, len(ids), model.geometry.n_layers)
-    _tokens(state, model, ids, position)
-    _layers(state, model, layer)
-    left, right = st.columns([7, 3], gap="medium")
+    first = max(0, len(ids) - MOST_TOKENS)
+    run = look(model, LENS, prompt, **({"positions": list(range(first, len(ids)))} if first else {}))
+    position, layer = _chosen(state, first, len(ids), model.geometry.n_layers)
+    _tokens(state, model, ids, first, position)
+    wide = len(ids) - first > BESIDE
+    left, right = (st.container(), st.container()) if wide else st.columns([7, 3], gap="medium")
     with left:
-        _, figure = run.figure("top_tokens")
-        first = max(0, len(ids) - MOST_TOKENS)
-        at = (position - first, layer + 1) if position >= first else None
-        clicked = clickable(figure, state.key("lens"), at, 780.0)
+        figure = pictures(run)["top_tokens"]
+        chosen = (position - first, layer + 1)
+        clicked = clickable(figure, state.key("lens"), chosen, SCREEN_PX if wide else BESIDE_PX)
         if clicked is not None:
             _move(state, position=clicked[1][0] + first, layer=clicked[1][1] - 1)
         st.markdown(f"{run.analysis.meaning} :gray[Source: {plain(run.analysis.paper)}.]")
     with right:
-        _next_tokens(run, model, ids, position, layer)
+        _layers(state, model, layer)
+        _next_tokens(run, model, ids, position, layer, wide)
     _take(state, model, run, prompt)
     attention(state, model, prompt, layer, position)
 
 
-def _chosen(state: State, tokens: int, layers: int) -> tuple[int, int]:
+def _chosen(state: State, first: int, tokens: int, layers: int) -> tuple[int, int]:
     """The chosen position and layer (−1 is the embedding), inside what there is; at first the last token and layer."""
-    position = min(max(state.number("position", tokens - 1), 0), tokens - 1)
+    position = min(max(state.number("position", tokens - 1), first), tokens - 1)
     return position, min(max(state.number("layer", layers - 1), -1), layers - 1)
 
 
@@ -99,36 +107,36 @@ def _layers(state: State, model: Model, layer: int) -> None:
     )
 
 
-def _tokens(state: State, model: Model, ids: list[int], position: int) -> None:
+def _tokens(state: State, model: Model, ids: list[int], first: int, position: int) -> None:
     """Every token as a button with its glyphs and id."""
     texts = model.str_tokens(ids)
     key = state.key("position")
     if st.session_state.get(key) != position:
         st.session_state[key] = position
-    st.pills(
-        f"{len(ids)} tokens; choose one",
-        range(len(ids)),
-        key=key,
-        format_func=lambda place: f"{plain(glyphs(texts[place]))} :gray[:small[{ids[place]}]]",
-        on_change=lambda: state.set("position", st.session_state[key]),
-        required=True,
-    )
+    with st.container(height=MANY_PX if len(ids) - first > MANY_BUTTONS else "content", border=False):
+        st.pills(
+            f"{len(ids)} tokens{f', the last {MOST_TOKENS} shown' if first else ''}; choose one",
+            range(first, len(ids)),
+            key=key,
+            format_func=lambda place: f"{plain(glyphs(texts[place]))} :gray[:small[{ids[place]}]]",
+            on_change=lambda: state.set("position", st.session_state[key]),
+            required=True,
+        )
 
 
-def _next_tokens(run: Run, model: Model, ids: list[int], position: int, layer: int) -> None:
+def _next_tokens(run: Run, model: Model, ids: list[int], position: int, layer: int, wide: bool) -> None:
+    """The model's next-token table for the chosen token and, if another layer is chosen, what is read after that."""
     last = model.geometry.n_layers - 1
-    token = plain(glyphs(model.str_tokens([ids[position]])[0]))
-    if position < len(ids) - 1:
-        actual = plain(glyphs(model.str_tokens([ids[position + 1]])[0]))
-        follows = f" · the prompt goes on with {actual}"
-    else:
-        follows = ""
-    st.markdown(f"**Next token after {position} {token}**{follows}")
-    top_tokens(predictions(run.frames, last, position))
+    texts = [plain(glyphs(text)) for text in model.str_tokens(ids[position : position + 2])]
+    follows = f" · the prompt goes on with {texts[1]}" if len(texts) == 2 else ""
+    output, earlier = st.columns(2, gap="medium") if wide else (st.container(), st.container())
+    with output:
+        st.markdown(f"**Next token after {position} {texts[0]}**{follows}")
+        top_tokens(predictions(run.frames, last, position))
     if layer != last:
-        where = "the embedding" if layer < 0 else f"layer {layer}"
-        st.markdown(f"**As read after {where}**")
-        top_tokens(predictions(run.frames, layer, position).head(5))
+        with earlier:
+            st.markdown(f"**As read after {'the embedding' if layer < 0 else f'layer {layer}'}**")
+            top_tokens(predictions(run.frames, layer, position).head(10 if wide else 5))
 
 
 def _take(state: State, model: Model, run: Run, prompt: str) -> None:

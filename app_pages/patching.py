@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import plotly.graph_objects as go
@@ -16,10 +17,10 @@ from app_pages._bench import tell
 from app_pages._figures import Cell, cell_at, clickable
 from app_pages._next_token import comparison
 from app_pages._state import State
-from app_pages._text import plain
+from app_pages._text import html, plain, stacked
 from hooks.errors import InputError
 from hooks.model import Model
-from hooks.pairs import PromptPair, align
+from hooks.pairs import AlignedPair, align
 from hooks.sites import Site
 from hooks.sweep import plan
 from interp.inputs import Request
@@ -66,14 +67,14 @@ def _patch_panel(state: State, model: Model, run: Run, name: str, labels: tuple[
         pair = min(state.number("pair", 0), pairs - 1)
         if pairs > 1:
             key = state.seeded("pair", pair)
-            pair = int(st.number_input(f"Pair (0 to {pairs - 1})", 0, pairs - 1, key=key))
+            pair = int(st.number_input(f"Pair (0 to {pairs - 1})", 0, pairs - 1, key=key, width=160))
             state.set("pair", pair)
-        _pair_line(inputs.pairs[pair])
         try:
             assert isinstance(run.spec, PatchingSpec)
             aligned = align(model, inputs.pairs[pair])
             if isinstance(site.position, int) and not -len(aligned.clean_ids) <= site.position < len(aligned.clean_ids):
                 raise InputError(f"pair {pair} has {len(aligned.clean_ids)} tokens and no position {site.position}")
+            _pair_line(model, aligned, site)
             base = "corrupted" if run.spec.direction == "denoising" else "clean"
             roles = {aligned.answer_id: "answer", aligned.distractor_id: "distractor"}
             comparison(patched_top_tokens(model, inputs, run.spec, site, pair), roles, base)
@@ -97,8 +98,13 @@ def _where(site: Site, labels: tuple[str, str]) -> str:
     return f"{head}, {'all positions' if site.position is None else plain('position ' + labels[0])}"
 
 
-def _pair_line(pair: PromptPair) -> None:
-    st.caption(f"clean: {plain(pair.clean)}  \ncorrupted: {plain(pair.corrupted)}")
+def _pair_line(model: Model, aligned: AlignedPair, site: Site) -> None:
+    """Both prompts as chips, the patched position framed."""
+    length = len(aligned.clean_ids)
+    differ: dict[int, str] = dict.fromkeys(aligned.differing, "differs")
+    chosen = {site.position % length: "chosen"} if isinstance(site.position, int) else {}
+    sides = [list(zip(model.str_tokens(ids), ids, strict=True)) for ids in (aligned.clean_ids, aligned.corrupted_ids)]
+    html(stacked(("clean", "corrupted"), sides, [differ | chosen] * 2))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -106,13 +112,14 @@ def _timed(_model: Model, revision: str, request: Request, spec_json: str) -> st
     spec, inputs = PatchingSpec.model_validate_json(spec_json), request.resolve(_model)
     layers = list(spec.layers) or list(range(_model.geometry.n_layers))
     aligned = align(_model, inputs.pairs[0])
-    runs = read_pair(_model, aligned, spec.sites, layers[:1], spec.direction == "denoising")
+    runs = read_pair(_model, aligned, spec.sites, layers, spec.direction == "denoising")
     positions = range(runs.base_ids.shape[1])
-    one_layer = [cell for site in spec.sites for cell in cells_of(_model, runs, site, layers[:1], positions)]
-    predicted = plan(_model, torch.as_tensor(runs.base_ids), one_layer * len(layers))
+    cells = [cell for site in spec.sites for cell in cells_of(_model, runs, site, layers, positions)]
+    predicted = plan(_model, torch.as_tensor(runs.base_ids), cells)
     pairs = len(inputs.pairs)
-    whole = f"{predicted.cells * pairs:,} cells, {predicted.forwards * pairs:,} forward passes, about "
-    return whole + f"{max(1, round(predicted.seconds * pairs))} s here" + (f" for {pairs} pairs" if pairs > 1 else "")
+    work = f"{predicted.cells * pairs:,} cells, the work of {predicted.forwards * pairs:,} forward passes, "
+    most = max(1, math.ceil(predicted.seconds * pairs))
+    return f"{work}at most about {most} s here" + (f" for {pairs} pairs" if pairs > 1 else "")
 
 
 def _cost(model: Model, request: Request, spec: Spec) -> str:

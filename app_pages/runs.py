@@ -21,6 +21,8 @@ from hooks.errors import InputError
 from interp.script import asked
 
 SIGNS = {"done": "✓ done", "failed": "✗ failed", "cancelled": "⏹ cancelled"}
+ROWS = 14
+"""Longer tables scroll."""
 
 
 def page() -> None:
@@ -40,17 +42,17 @@ def page() -> None:
     shown = _filtered(state, listed)
     event = st.dataframe(
         _table(shown), hide_index=True, on_select="rerun", selection_mode="single-row", column_config=_columns(),
-        key=state.key("table"), height=min(600, 38 + 35 * max(1, len(shown)))
+        key=state.key("table"), height="content" if len(shown) <= ROWS else 38 + 35 * ROWS
     )  # fmt: skip
     rows = [row for row in event["selection"]["rows"] if row < len(shown)]
     if rows:
         state.set("key", str(shown.iloc[rows[0]]["key"]))
+    state.publish("analysis", "status", "key")
     chosen = listed[listed["key"] == state.get("key", "")]
     if chosen.empty:
         st.caption("Select a row by the box at its left to see what it was, open it or delete it.")
     else:
         _details(state, chosen.iloc[0])
-    state.publish("analysis", "status", "key")
 
 
 def _filtered(state: State, listed: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +108,7 @@ def _details(state: State, row: pd.Series) -> None:
         st.markdown(f"**{plain(row['analysis'])}** · `{key}` · {SIGNS.get(row['status'], row['status'])}")
         if row["error"]:
             st.error(plain(" ".join(str(row["error"]).split())), icon=":material/error:")
-        st.json({"inputs": asked(told), "options": json.loads(row["spec"])}, expanded=2)
+        st.json({"inputs": asked(told), "options": json.loads(row["spec"])}, expanded=True)
         with st.container(horizontal=True):
             if row["analysis"] not in registry():
                 st.caption("Its analysis is no longer installed; the numbers are still there for SQL.")
@@ -114,8 +116,10 @@ def _details(state: State, row: pd.Series) -> None:
                 link(row["analysis"], "Open", {"run": key})
             else:
                 link(row["analysis"], "Open its form", {"run": key})
-            if st.button("Delete", icon=":material/delete:", key=state.key(f"delete {key}")):
-                _delete(state, key)
+            with st.popover("Delete", icon=":material/delete:"):
+                st.markdown("Its results and everything SQL knows of them go with it.")
+                if st.button("Delete this run", type="primary", key=state.key(f"delete {key}")):
+                    _delete(state, key)
 
 
 def _delete(state: State, key: str) -> None:

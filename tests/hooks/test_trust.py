@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,7 @@ def test_weights_that_are_not_the_checkpoints_fail(fresh: Model, models_folder: 
     with torch.no_grad():
         fresh.W_O(1).mul_(1.5)
     check = by_name(fresh, models_folder)["hugging_face_parity"]
-    assert check.status == "fail"
-    assert check.value is not None
-    assert check.value > 1e-2
+    assert (check.status, (check.value or 0) > 1e-2) == ("fail", True)
 
 
 def test_a_bridge_with_other_weights_fails(fresh: Model, models_folder: Path) -> None:
@@ -184,15 +183,16 @@ def test_progress_names_each_check_and_may_cancel(fresh: Model, models_folder: P
 def test_log_prob_gap_by_hand() -> None:
     flat, tilted = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])
     assert log_prob_gap(flat, flat + 5.0) == 0.0
-    assert log_prob_gap(flat, tilted) == pytest.approx(
-        float((1 + torch.tensor(1.0).exp()).log() - torch.tensor(2.0).log())
-    )
-    assert log_prob_gap(flat, torch.tensor([[float("nan"), 0.0]])) != log_prob_gap(flat, flat)
-    assert log_prob_gap(flat, torch.tensor([[float("nan"), 0.0]])) != 0.0
+    assert log_prob_gap(flat, tilted) == pytest.approx(math.log(1 + math.e) - math.log(2))
+    assert math.isnan(log_prob_gap(flat, torch.tensor([[float("nan"), 0.0]])))
 
 
 @pytest.mark.real
-def test_the_default_model_can_be_trusted(real: Model) -> None:
-    checks = by_name(real, Path("unused: the model knows its folder"))
-    assert [checks[name].status for name in NAMES] == ["pass"] * 5 + ["note"] * 2
-    assert "Q4_1" in checks["quantisation"].detail
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_default_model_can_be_trusted(real: Model, tmp_path: Path, dtype: str) -> None:
+    model = real if dtype == "float32" else load(str(real.folder), tmp_path, dtype=dtype)
+    checks = by_name(model, tmp_path)
+    drift = "pass" if dtype == "float32" else "note"
+    assert [checks[name].status for name in NAMES] == ["pass"] * 4 + [drift] + ["note"] * 2
+    if dtype == "float32":
+        assert "Q4_1" in checks["quantisation"].detail
