@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.captures import CaptureWriter
-
 from hooks.errors import InputError
 from hooks.plan import CaptureCost, CapturePlan
 from hooks.progress import Progress, silent

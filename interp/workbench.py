@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hooks.trust import examine
 
 from analyses._contract import Inputs, Spec
 from analyses._registry import get
@@ -15,6 +14,7 @@ from data.workspace import default_workspace
 from hooks.load import load
 from hooks.model import Model
 from hooks.progress import Progress, silent
+from hooks.trust import examine
 from interp.inputs import Request
 from interp.runs import Run, compute, read_spec, reopen
 
