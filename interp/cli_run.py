@@ -7,20 +7,23 @@ from typing import Any
 
 import click
 
+from analyses._plots import WIDTHS_IN
 from analyses._registry import get, registry
-from hooks.errors import InputError, unknown
+from hooks.errors import InputError
 from interp.console import INPUT_OPTIONS, JSON_OPTION, MODEL_OPTIONS, Reporter, say, with_options
+from interp.export import export_format
 from interp.options import given, spec_options
 from interp.runs import Run
 from interp.workbench import Workbench
 
-WIDTHS = ("one-column", "two-column", "page")
 OUTPUT_OPTIONS = (
     click.Option(
         ["--export"], multiple=True, metavar="FILE", help="write .svg .pdf .png .html .csv or .parquet; may be repeated"
     ),
     click.Option(["--figure"], help="which figure to export [default: the first]"),
-    click.Option(["--width"], type=click.Choice(WIDTHS), default="two-column", show_default=True, help="printed width"),
+    click.Option(
+        ["--width"], type=click.Choice(list(WIDTHS_IN)), default="two-column", show_default=True, help="printed width"
+    ),
     JSON_OPTION,
 )
 INPUT_NAMES = tuple(str(option.name) for option in INPUT_OPTIONS)
@@ -66,10 +69,8 @@ def _runner(name: str) -> Any:
 
 def check_exports(targets: tuple[str, ...]) -> None:
     """Refuse an export format that does not exist before anything is computed."""
-    known = (".svg", ".pdf", ".png", ".html", ".csv", ".parquet")
     for target in targets:
-        if Path(target).suffix.lower() not in known:
-            raise unknown("export format", Path(target).suffix or target, known)
+        export_format(Path(target))
 
 
 def _summary(done: Run) -> str:
@@ -88,7 +89,9 @@ def _summary(done: Run) -> str:
 @click.argument("run_key", metavar="RUN")
 @click.option("--to", "targets", multiple=True, required=True, metavar="FILE", help="file to write; may be repeated")
 @click.option("--figure", help="which figure [default: the first]")
-@click.option("--width", type=click.Choice(WIDTHS), default="two-column", show_default=True, help="printed width")
+@click.option(
+    "--width", type=click.Choice(list(WIDTHS_IN)), default="two-column", show_default=True, help="printed width"
+)
 @click.option(
     "--show", multiple=True, metavar="FIELD=VALUE", help="change a display option of the figure; may be repeated"
 )

@@ -52,7 +52,7 @@ def export_figure(
     :func:`export_frames`; the first one's path is returned. ``figure`` may be None for tables.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = export_format(path)
     if suffix not in PICTURES:
         return export_frames(frames, path, recipe)[0]
     if figure is None:
@@ -88,7 +88,7 @@ def export_frames(frames: Mapping[str, pd.DataFrame], path: Path, recipe: Mappin
     to be read back exactly.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = export_format(path)
     if suffix not in FORMATS or suffix in PICTURES:
         raise unknown("table format", suffix, (".csv", ".parquet"))
     if not frames:
@@ -107,7 +107,8 @@ def export_frames(frames: Mapping[str, pd.DataFrame], path: Path, recipe: Mappin
     return tables
 
 
-def _suffix(path: Path) -> str:
+def export_format(path: Path) -> str:
+    """The format a path asks for by its ending. Raises InputError offering those there are."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise unknown("export format", suffix or path.name, FORMATS)

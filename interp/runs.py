@@ -20,7 +20,7 @@ from hooks.errors import Cancelled, InputError, unknown
 from hooks.progress import Progress, silent
 from interp.export import export_figure, export_frames
 from interp.keys import run_key
-from interp.recipe import frame_digest
+from interp.recipe import build_recipe
 from interp.script import command_line
 from interp.version import VERSION
 
@@ -57,20 +57,20 @@ class Run:
 
     def recipe(self, figure: str) -> dict[str, Any]:
         """Everything needed to make this figure again and to tell whether it came out the same."""
-        return {
-            "workbench": VERSION,
-            "analysis": self.analysis.name,
-            "analysis_version": self.analysis.version,
-            "figure": figure,
-            "model": self.model,
-            "inputs": self.inputs,
-            "spec": self.spec.model_dump(mode="json"),
-            "checks": self.checks,
-            "run": self.key,
-            "command": command_line(self.analysis.name, self.model, self.inputs, self.spec),
-            "created": self.created,
-            "digests": {name: frame_digest(frame) for name, frame in self.frames.items()},
-        }
+        return build_recipe(
+            workbench=VERSION,
+            analysis=self.analysis.name,
+            analysis_version=self.analysis.version,
+            figure=figure,
+            model=self.model,
+            inputs=self.inputs,
+            spec=self.spec.model_dump(mode="json"),
+            checks=self.checks,
+            run=self.key,
+            command=command_line(self.analysis.name, self.model, self.inputs, self.spec),
+            frames=self.frames,
+            created=self.created,
+        )
 
     def export(self, path: Path, figure: str | None = None, width: Any = "two-column") -> list[Path]:
         """Write one figure (SVG, PDF, PNG, HTML) or the frames (CSV, Parquet) with the recipe inside."""
@@ -144,7 +144,6 @@ def compute(
     seconds = time.perf_counter() - started
     if not fresh:
         store.save_run(RunRecord(**vars(record) | {"seconds": seconds}), frames)
-        store.drop_parts(key)
     return Run(key, analysis, record.model, told, spec, record.checks, frames, seconds, created)
 
 
