@@ -18,7 +18,8 @@ def bridge_over(model: Model) -> Any:
     block). A later edit of those weights in place would reach only one lane.
 
     The bridge wraps its Hugging Face module in place, so it gets a module of its own: a skeleton on the meta device
-    whose tensors are assigned, not copied.
+    whose tensors are assigned, not copied. It also gives a tokenizer without special tokens some of its own, so it
+    gets a copy of that too.
     """
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -33,5 +34,9 @@ def bridge_over(model: Model) -> Any:
         setattr(twin.get_submodule(parent), leaf, buffer)
     twin.eval()
     return TransformerBridge.boot_transformers(
-        model.identity.name, hf_model=twin, tokenizer=model.tokenizer, device=str(model.device), dtype=model.dtype
+        model.identity.name,
+        hf_model=twin,
+        tokenizer=copy.deepcopy(model.tokenizer),
+        device=str(model.device),
+        dtype=model.dtype,
     )

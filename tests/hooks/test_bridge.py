@@ -46,9 +46,10 @@ def test_building_the_bridge_leaves_the_fast_lane_alone(models_folder, draw) -> 
     fresh = load("toy:random", models_folder)
     ids = draw(fresh)
     names = [(name, type(part)) for name, part in fresh.module.named_modules()]
-    before = fresh.logits(ids)
+    before, special = fresh.logits(ids), dict(fresh.tokenizer.special_tokens_map)
     fresh.bridge(ids)
     assert torch.equal(fresh.logits(ids), before)
+    assert fresh.tokenizer.special_tokens_map == special
     assert [(name, type(part)) for name, part in fresh.module.named_modules()] == names
 
 
