@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from hooks.model import Model
     from hooks.sweep import Cell
 
-ROWS = 1024
-"""Token rows computed together: enough to saturate two cores, little enough to stay in cache and memory."""
+ROWS = 1536
+"""Token rows computed together in four-byte numbers, twice as many in two-byte ones: enough to saturate two cores,
+little enough to stay in cache. Of 1024, 1536, 2048 and 3200 this was the fastest for both on the default model."""
 LOGIT_ROWS = 256
 
 
@@ -48,11 +49,12 @@ def fast(
     metrics: Sequence[Metric],
     progress: Progress = silent,
     *,
-    rows: int = ROWS,
+    rows: int | None = None,
     skip_unchanged: bool = True,
 ) -> Tensor:
     """[cell metric] values of expressible cells on one prompt [1 pos].
 
+    `rows` is how many token rows are computed together, by default ROWS.
     `skip_unchanged` answers cells whose patches equal the base run bit for bit with the base run itself.
     """
     layers, total = model.geometry.n_layers, tokens.shape[1]
@@ -63,7 +65,7 @@ def fast(
         check(job.interventions, model.geometry)
     jobs = [job for job in jobs if job.interventions and not (skip_unchanged and unchanged(job, base))]
     done = 0
-    for batch in batches(jobs, total, rows):
+    for batch in batches(jobs, total, rows or ROWS * 4 // model.dtype.itemsize):
         progress(done / max(1, len(jobs)), f"{done} of {len(jobs)} cells")
         finals = _through_layers(model, base, batch, total)
         for part in range(0, len(batch), LOGIT_ROWS):
