@@ -10,6 +10,7 @@ from hooks.checkpoints import Checkpoint, fetch
 from hooks.errors import InputError, unknown
 from hooks.model import DTYPES, Model, ModelIdentity
 from hooks.progress import Progress, silent
+from kernels._settled import settle
 
 
 def load(
@@ -28,6 +29,7 @@ def load(
     """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
+    settle()
     checkpoint = fetch(spec, workspace, progress)
     progress(0.9, f"reading the weights of {checkpoint.name}")
     module, tokenizer = _read(checkpoint, dtype)

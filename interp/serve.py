@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +28,21 @@ def serve(port: int, address: str) -> int:
     click.echo(f"Interp Workbench: http://{shown}:{port}  (Ctrl+C stops it)")
     options = ["--server.port", str(port), "--server.address", address, "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(APP), *options, "--browser.gatherUsageStats", "false"]
+    with subprocess.Popen(command, env=os.environ | {"STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false"}) as server:  # noqa: S603
+        return _until_stopped(server)
+
+
+def _until_stopped(server: subprocess.Popen[bytes]) -> int:
+    """Wait for the server. Whatever ends this process politely ends the server too, which nobody would find again."""
+
+    def stop(*_: object) -> None:
+        server.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     try:
-        return subprocess.call(command, env=os.environ | {"STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false"})  # noqa: S603
+        return max(0, server.wait())
     except KeyboardInterrupt:
         return 0
+    finally:
+        server.terminate()

@@ -1,4 +1,4 @@
-"""SHA-256 of files that are not ours, remembered by size and time of change so that big models are read once."""
+"""SHA-256 of model files, remembered by size and time of change so that big models are read once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from hooks.checkpoints.building import models_folder
-from hooks.checkpoints.record import file_sha256
+from hooks.checkpoints.record import RECORD_FILE, WAY_OUT, Checkpoint, file_sha256, identity_files, revision_of
+from hooks.errors import InputError
 
 
 def cached_sha256(path: Path, workspace: Path) -> str:
@@ -26,6 +27,22 @@ def cached_sha256(path: Path, workspace: Path) -> str:
     draft.write_text(json.dumps([*kept, [*stamp, digest]]), encoding="utf-8")
     draft.replace(memory)
     return digest
+
+
+def intact(checkpoint: Checkpoint, workspace: Path) -> Checkpoint:
+    """The same checkpoint, if its weights and configuration still have the checksums that its revision stands for.
+
+    A folder of the user's own has no record; its revision is made from what is there. Raises InputError otherwise.
+    """
+    if (checkpoint.folder / RECORD_FILE).is_file():
+        digests = {path.name: cached_sha256(path, workspace) for path in identity_files(checkpoint.folder)}
+        found = revision_of(digests)
+        if found != checkpoint.revision:
+            raise InputError(
+                f"the checksum of {', '.join(sorted(digests))} in {checkpoint.folder} does not match: revision {found} "
+                f"instead of {checkpoint.revision}, so the model is damaged: {WAY_OUT}"
+            )
+    return checkpoint
 
 
 def _read(memory: Path) -> list[list]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hooks.checkpoints.building import clean_interrupted
 from hooks.checkpoints.catalogue import FORMS, find_made, known_names
+from hooks.checkpoints.digests import intact
 from hooks.checkpoints.gguf_file import fetch_gguf
 from hooks.checkpoints.hub import HUB_ID, fetch_hub
 from hooks.checkpoints.local import PICKLED, WAY_OUT, fetch_local
@@ -21,9 +22,14 @@ def fetch(spec: str, workspace: Path, progress: Progress = silent) -> Checkpoint
     """The checkpoint that a spec means, downloaded, converted or trained into the workspace if it is not there yet.
 
     spec: "smollm2-135m", "toy:NAME", a local folder, a *.gguf file, a hub id "org/name", or the name of a model
-    that the catalogue lists as ready. Raises InputError with one line that names the spec and the choices.
+    that the catalogue lists as ready. Raises InputError with one line that names the spec and the choices, or the
+    files that are not what they were when the checkpoint was made.
     """
     clean_interrupted(workspace)
+    return intact(_fetched(spec, workspace, progress), workspace)
+
+
+def _fetched(spec: str, workspace: Path, progress: Progress) -> Checkpoint:
     if spec == SMOLLM2:
         return fetch_smollm2(workspace, progress)
     if spec.startswith(PREFIX):

@@ -10,6 +10,7 @@ from pathlib import Path
 from hooks.errors import InputError
 
 RECORD_FILE = "checkpoint.json"
+WAY_OUT = "move the folder away or delete it, and it is made again"
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,19 @@ def read_record(folder: Path) -> Checkpoint:
 
     Raises InputError when `checkpoint.json` is missing or damaged, or a file is missing or has another size.
     """
-    way_out = "move the folder away or delete it, and it is made again"
     path = folder / RECORD_FILE
     if not path.is_file():
-        raise InputError(f"{folder} has no {RECORD_FILE}, so it was not made by this workbench: {way_out}")
+        raise InputError(f"{folder} has no {RECORD_FILE}, so it was not made by this workbench: {WAY_OUT}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         sizes: dict[str, int] = dict(record["files"])
         text = {key: str(record[key]) for key in ("name", "source", "revision", "quantisation", "licence")}
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): {way_out}") from error
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): {WAY_OUT}") from error
     for name, size in sizes.items():
         file = folder / name
         found = file.stat().st_size if file.is_file() else None
         if found != size:
             state = "is missing" if found is None else f"has {found} bytes instead of {size}"
-            raise InputError(f"{file} {state}, so the model is damaged: {way_out}")
+            raise InputError(f"{file} {state}, so the model is damaged: {WAY_OUT}")
     return Checkpoint(folder=folder, **text)

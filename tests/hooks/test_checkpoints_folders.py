@@ -130,7 +130,7 @@ def test_two_processes_at_once_both_end_up_with_the_model(tmp_path: Path) -> Non
     answers = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     assert answers[0][0] == answers[1][0] != ""
-    assert visible(tmp_path) == ["toy-gpt2"]
+    assert visible(tmp_path) == ["digests.json", "toy-gpt2"]
 
 
 def test_waiting_for_another_process_can_be_cancelled(tmp_path: Path) -> None:
@@ -179,3 +179,16 @@ def test_a_ready_model_is_answered_without_heavy_imports(tmp_path: Path) -> None
     code = TOGETHER.replace("gpt2", "random") + "\nassert not {'torch', 'transformers', 'gguf'} & set(sys.modules)"
     started = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert started.returncode == 0, started.stderr
+
+
+def test_weights_that_changed_after_conversion_are_refused(tmp_path: Path) -> None:
+    checkpoint = fetch("toy:random", tmp_path)
+    weights = checkpoint.folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 0x40
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match=r"checksum of config\.json, model\.safetensors in .* does not match"):
+        fetch("toy:random", tmp_path)
+    content[-3] ^= 0x40
+    weights.write_bytes(content)
+    assert fetch("toy:random", tmp_path) == checkpoint
