@@ -1,4 +1,7 @@
-"""The attention of one layer on Look inside: every head small, one enlarged, the chosen token's row framed."""
+"""The attention of one layer on Look inside: every head small, one enlarged, the chosen token's row framed.
+
+Long texts get statistics of every head instead.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from app_pages._look import ATTENTION, kept, look
 from app_pages._run import pictures
 from app_pages._script import script_panel
 from app_pages._state import State
+from app_pages._statistics import statistics
 from app_pages._text import plain
 from hooks.model import Model
 from interp.runs import Run
@@ -28,7 +32,7 @@ def attention(state: State, model: Model, prompt: str, layer: int, position: int
     """Small multiples of the layer's heads, the chosen head enlarged, and what the chosen token looks at."""
     ids = model.encode(prompt)
     if len(ids) > MAX_TOKENS:
-        st.info(f"Attention is drawn for prompts of up to {MAX_TOKENS} tokens; this one has {len(ids)}.")
+        statistics(state, model, prompt, layer, len(ids))
         return
     layer = max(layer, 0)
     run = look(model, ATTENTION, prompt, layers=[layer], layer=layer, head=_head(state, model))

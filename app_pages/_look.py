@@ -16,7 +16,7 @@ from hooks.model import Model
 from hooks.progress import silent
 from interp.runs import Run, compute, read_spec
 
-LENS, ATTENTION = "logit_lens", "attention_patterns"
+LENS, ATTENTION, STATISTICS = "logit_lens", "attention_patterns", "attention_statistics"
 
 
 def look(model: Model, analysis: str, prompt: str, **options: Any) -> Run:

@@ -47,7 +47,7 @@ def page() -> None:
             tell(error)
         with top:
             live_strip(model)
-    state.publish("model", "dtype", "prompt", "position", "layer", "head")
+    state.publish("model", "dtype", "prompt", "position", "layer", "head", "statistic")
 
 
 def _look(state: State, model: Model) -> None:

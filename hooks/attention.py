@@ -14,6 +14,8 @@ from hooks.ragged import Segment, ragged_attention
 
 NAME = "interp_workbench"
 Edit = Callable[[Tensor], Tensor | None]
+Reader = Callable[[Tensor, Tensor, Tensor, float | None, int], Tensor]
+"""Stands in for one attention call: (query, key, value, scaling, window or 0) -> z [batch dst head d_head]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,9 @@ def attend(
         base = (rearrange(ragged.base[0][0], "p h d -> h p d"), rearrange(ragged.base[1][0], "p h d -> h p d"))
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         return ragged_attention(query, key, value, base, ragged.segments, scale), None
+    reader: Reader | None = getattr(module, "interp_reader", None)
+    if reader is not None:
+        return reader(query, key, value, scaling, int(kwargs.get("sliding_window") or 0)), None
     if taps is None or not taps.wants_pattern:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]

@@ -79,7 +79,7 @@ def _open(source: Path, command: str) -> ctypes.CDLL:
 
 
 def _key(source: Path, command: str) -> str:
-    """What the machine code depends on: source, headers, compiler, flags, the processor's instructions, torch's OpenMP."""
+    """What the machine code depends on: source and headers, compiler, flags, the processor, torch's OpenMP."""
     text = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
     parts = [*text, command.encode(), repr((COMPILE, VARIANTS)).encode(), _processor().encode()]
     return hashlib.sha256(b"\0".join([*parts, torch.__version__.encode()])).hexdigest()[:24]
