@@ -58,11 +58,11 @@ def fast(
     `skip_unchanged` answers cells whose patches equal the base run bit for bit with the base run itself.
     """
     layers, total = model.geometry.n_layers, tokens.shape[1]
+    for cell in cells:
+        check(cell.interventions, model.geometry)
     base = _base_run(model, tokens, cells)
     values = _read(model, base.logits[:, -1], metrics).expand(len(cells), -1).clone()
     jobs = [job_of(index, cell, layers, total) for index, cell in enumerate(cells)]
-    for job in jobs:
-        check(job.interventions, model.geometry)
     jobs = [job for job in jobs if job.interventions and not (skip_unchanged and unchanged(job, base))]
     done = 0
     for batch in batches(jobs, total, rows or ROWS * 4 // model.dtype.itemsize):

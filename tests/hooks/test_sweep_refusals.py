@@ -36,6 +36,7 @@ def test_nan_is_refused_and_its_cell_named(tiny: Model, draw, engine: str, numbe
         (Zero(Site(0, "z", position=())), "z L0 names no position"),
         (Zero(Site(0, "ln1_scale")), "'ln1_scale' is derived"),
         (Patch(Site(1, "resid_pre"), torch.zeros(1, 3, 5)), "Patch at resid_pre L1 does not fit"),
+        (Zero(Site(0, "resid_post", head=1)), "'resid_post' has no heads"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(tiny: Model, draw, engine: str, intervention, says: str) -> None:
