@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.vocab_lens import naive, streamed
+from kernels import _compiled
+from kernels.vocab_lens import compiled, naive, native, streamed
 
 TOLERANCE = 1e-5
 Version = Callable[..., naive.VocabLens]
@@ -22,7 +23,7 @@ Version = Callable[..., naive.VocabLens]
 
 def disagreement(found: naive.VocabLens, wanted: naive.VocabLens, tolerance: float = TOLERANCE) -> str:
     """What differs first, in words, or "". Ids and ranks must be equal, statistics close; NaN always differs."""
-    for field in fields(naive.VocabLens):
+    for field in (f for f in fields(naive.VocabLens) if f.name != "backend"):
         a, b = getattr(found, field.name), getattr(wanted, field.name)
         if (a is None) != (b is None):
             return f"{field.name} is missing in one"
@@ -91,6 +92,8 @@ def bench(
     """
     if versions is None:
         versions = {"naive": naive.vocab_lens, "streamed": streamed.vocab_lens}
+        if device == "cpu" and not _compiled.why_not(native.SOURCE):
+            versions = {**versions, "compiled": compiled.vocab_lens}
     make = partial(problem, rows, d_model, d_vocab, k=k, targets=targets, dtype=dtype, device=device, seed=seed)
     given = make()
     wanted = naive.vocab_lens(**given)
@@ -99,6 +102,7 @@ def bench(
             raise ValueError(f"version {name!r} is not timed, because it disagrees with the definition: {wrong}")
     given = make(exact=False)
     held = {"naive": rows * d_vocab * 4, "streamed": rows * min(streamed.BLOCK, d_vocab) * 4}
+    held["compiled"] = torch.get_num_threads() * compiled.ROWS * min(compiled.BLOCK, d_vocab) * 4
     timed = {n: {"seconds": _median(v, given, repeats), "logit_bytes": held.get(n)} for n, v in versions.items()}
     sizes = {"rows": rows, "d_model": d_model, "d_vocab": d_vocab, "k": k, "targets": targets}
     return {"kernel": "vocab_lens", **sizes, "dtype": str(dtype), "device": device, "versions": timed}

@@ -6,10 +6,12 @@ For a row with hidden state h and logits l = h·W_U + b, all in fp32:
     entropy      H = −Σ_v p_v log p_v                (nats)
     rank of t    #{v : l_v > l_t, or l_v = l_t and v < t}        (0 = top; equal logits: the lower id first)
     KL           Σ_v r_v (log r_v − log p_v)         (nats), r the distribution of the row's reference state
+    JS           ½ Σ_v p_v (log p_v − log m_v) + ½ Σ_v r_v (log r_v − log m_v),  m = (p + r)/2   (nats, 0 to log 2)
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +30,8 @@ class VocabLens:
         target_ranks: [row target], 0 = top.
         target_log_probs: [row target] in nats.
         kl: [row] in nats, KL(reference ‖ row), or None without a reference.
+        js: [row] in nats, Jensen-Shannon divergence from the reference, or None if it was not asked for.
+        backend: what computed it: "naive", "streamed", "compiled" or "triton".
     """
 
     top_ids: Tensor
@@ -37,6 +41,8 @@ class VocabLens:
     target_ranks: Tensor
     target_log_probs: Tensor
     kl: Tensor | None
+    js: Tensor | None = None
+    backend: str = "naive"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,7 @@ class Question:
     targets: Tensor
     reference: Tensor | None
     reference_index: Tensor | None
+    js: bool
 
     @classmethod
     def of(
@@ -61,6 +68,7 @@ class Question:
         targets: Tensor | None,
         reference: Tensor | None,
         reference_index: Tensor | None,
+        js: bool = False,
     ) -> Question:
         """Raise ValueError naming the argument, its shape and what was expected."""
         if hidden.ndim != 2 or W_U.ndim != 2 or hidden.shape[1] != W_U.shape[0]:
@@ -82,7 +90,9 @@ class Question:
             raise ValueError(f"targets must be ids from 0 to {d_vocab - 1}, got {found}")
         if reference is not None:
             reference_index = _index(reference, reference_index, hidden)
-        return cls(hidden, W_U, b_U, k, targets, reference, reference_index)
+        elif js:
+            raise ValueError("js needs a reference [reference d_model] to compare with, got None")
+        return cls(hidden, W_U, b_U, k, targets, reference, reference_index, js)
 
     def logits(self, states: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """[row block] fp32 logits of the vocabulary ids from `first` up to but not including `last`."""
@@ -114,6 +124,7 @@ def vocab_lens(
     targets: Tensor | None = None,
     reference: Tensor | None = None,
     reference_index: Tensor | None = None,
+    js: bool = False,
 ) -> VocabLens:
     """Read rows of hidden states through the unembedding.
 
@@ -125,11 +136,13 @@ def vocab_lens(
         targets: [row target] token ids whose rank and log-probability are wanted; any number, also none.
         reference: [reference d_model] states to compare with.
         reference_index: [row], which reference each row is compared with; row i with reference i when absent.
+        js: also the Jensen-Shannon divergence from the reference. It needs both normalisers first, so that the versions
+            without all logits take the matrix product twice.
 
     Raises:
-        ValueError: shapes that do not fit, k or a target outside the vocabulary.
+        ValueError: shapes that do not fit, k or a target outside the vocabulary, js without a reference.
     """
-    return _described(Question.of(hidden, W_U, b_U, k, targets, reference, reference_index))
+    return _described(Question.of(hidden, W_U, b_U, k, targets, reference, reference_index, js))
 
 
 def _described(asked: Question) -> VocabLens:
@@ -137,10 +150,11 @@ def _described(asked: Question) -> VocabLens:
     log_probs = logits.log_softmax(dim=-1)
     order = logits.sort(dim=-1, descending=True, stable=True).indices
     place_of = order.argsort(dim=-1)
-    kl = None
+    kl = js = None
     if asked.reference is not None and asked.reference_index is not None:
         wanted = asked.logits(asked.reference).log_softmax(dim=-1)[asked.reference_index]
         kl = (wanted.exp() * (wanted - log_probs)).sum(dim=-1)
+        js = mixture_terms(log_probs, wanted).sum(dim=-1) / 2 if asked.js else None
     return VocabLens(
         top_ids=order[:, : asked.k],
         top_log_probs=log_probs.gather(1, order[:, : asked.k]),
@@ -149,4 +163,11 @@ def _described(asked: Question) -> VocabLens:
         target_ranks=place_of.gather(1, asked.targets),
         target_log_probs=log_probs.gather(1, asked.targets),
         kl=kl,
+        js=js,
     )
+
+
+def mixture_terms(log_p: Tensor, log_r: Tensor) -> Tensor:
+    """p log(p/m) + r log(r/m) with m = (p + r)/2, whose sum is twice the Jensen-Shannon divergence."""
+    log_m = torch.logaddexp(log_p, log_r) - math.log(2)
+    return log_p.exp() * (log_p - log_m) + log_r.exp() * (log_r - log_m)

@@ -7,6 +7,7 @@ With m the largest logit so far, a block updates sums relative to m, which move 
     C = Σ exp(r − n)(l − m)      for references r with maximum n: Σ r̂·(l − m) = C/S_r, so
     KL = (A_r − C)/S_r − log S_r + log S
 
+The Jensen-Shannon divergence needs lse of both first: a second pass over the blocks, so twice the matrix product.
 Sums are in fp32 within a block and carried in fp64 between blocks.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernels.vocab_lens.naive import Question, VocabLens
+from kernels.vocab_lens.naive import Question, VocabLens, mixture_terms
 
 BLOCK = 4096
 """Vocabulary ids a block: 576 × 4096 fp32 weights are 9 MB, which a processor's cache still helps with."""
@@ -89,10 +90,11 @@ def vocab_lens(
     targets: Tensor | None = None,
     reference: Tensor | None = None,
     reference_index: Tensor | None = None,
+    js: bool = False,
     block: int = BLOCK,
 ) -> VocabLens:
     """Arguments, results and errors of `naive.vocab_lens`; `block` is how many ids are looked at together."""
-    asked = Question.of(hidden, W_U, b_U, k, targets, reference, reference_index)
+    asked = Question.of(hidden, W_U, b_U, k, targets, reference, reference_index, js)
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     rows, device = hidden.shape[0], hidden.device
@@ -116,7 +118,20 @@ def vocab_lens(
         target_ranks=ranks,
         target_log_probs=(target_logits - log_sum_exp[:, None]).float(),
         kl=None if against is None else against.divergence(own).float(),
+        js=_mixed(asked, own, against, block) if js and against is not None else None,
+        backend="streamed",
     )
+
+
+def _mixed(asked: Question, own: _Moments, against: _Against, block: int) -> Tensor:
+    """[row] Jensen-Shannon divergence, in a second pass over the blocks with the log-sum-exps known."""
+    mine, theirs = ((one.m + one.S.log()).float()[:, None] for one in (own, against.moments))
+    twice = torch.zeros_like(own.S)
+    for first in range(0, asked.W_U.shape[1], block):
+        log_p = asked.logits(asked.hidden, first, first + block) - mine
+        log_r = asked.logits(against.states, first, first + block) - theirs
+        twice += mixture_terms(log_p, log_r[against.index]).sum(dim=-1).double()
+    return (twice / 2).float()
 
 
 def first_largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:

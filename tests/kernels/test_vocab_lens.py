@@ -9,7 +9,16 @@ import math
 import pytest
 import torch
 
-from kernels.vocab_lens import bench, naive, streamed
+from kernels import _compiled
+from kernels.vocab_lens import bench, compiled, naive, native, streamed, triton_version
+
+COMPILER = pytest.mark.skipif(bool(_compiled.why_not(native.SOURCE)), reason="no C compiler here")
+VERSIONS = [
+    naive.vocab_lens,
+    streamed.vocab_lens,
+    pytest.param(compiled.vocab_lens, marks=COMPILER),
+    triton_version.vocab_lens,
+]
 
 
 def exact(rows: int, d_model: int, d_vocab: int, dtype: torch.dtype = torch.float32, **more: int) -> dict:
@@ -18,7 +27,7 @@ def exact(rows: int, d_model: int, d_vocab: int, dtype: torch.dtype = torch.floa
     return bench.problem(rows, d_model, d_vocab, dtype=dtype, device="cpu", **sizes)
 
 
-@pytest.mark.parametrize("version", [naive.vocab_lens, streamed.vocab_lens], ids=["naive", "streamed"])
+@pytest.mark.parametrize("version", VERSIONS, ids=["naive", "streamed", "compiled", "triton"])
 def test_by_hand(version) -> None:
     """p = (1/2, 1/4, 1/4): entropy 1.5 bits; from a uniform reference KL = Σ ⅓ log(⅓/p)."""
     hidden = torch.tensor([[1.0]])
@@ -36,7 +45,7 @@ def test_by_hand(version) -> None:
     assert found.kl.item() == pytest.approx((math.log(2 / 3) + 2 * math.log(4 / 3)) / 3)
 
 
-@pytest.mark.parametrize("version", [naive.vocab_lens, streamed.vocab_lens], ids=["naive", "streamed"])
+@pytest.mark.parametrize("version", VERSIONS, ids=["naive", "streamed", "compiled", "triton"])
 def test_bias_counts(version) -> None:
     found = version(torch.zeros(1, 2), torch.zeros(2, 4), torch.tensor([0.0, 3.0, 1.0, 2.0]), k=4)
     assert found.top_ids.tolist() == [[1, 3, 2, 0]]
