@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from data.catalogue import SiteKey
 from data.failures import translated
 from data.payload import Payload
 from data.store import Store
+from hooks.errors import InputError
 
 _PARQUET_SCHEMA = pa.schema(
     [("capture", pa.string()), ("layer", pa.int32()), ("site", pa.string()), ("prompt", pa.int32()),
@@ -71,6 +74,27 @@ class CaptureReader:
         with self._store.database.reading() as connection:
             return connection.sql(query, params=given).to_arrow_table().to_pandas()
 
+    def batches(self, key: SiteKey) -> Iterator[pa.RecordBatch]:
+        """The rows of one site as Arrow: prompt, position, values widened to float32 and flattened."""
+        return self._payload.batches(key)
+
+    def width(self, key: SiteKey) -> int:
+        """How many numbers a row of one site has."""
+        return prod(self._payload.extents(key)[0].shape)
+
+    def catalogue_tables(self) -> dict[str, pa.Table]:
+        """capture, prompts, tokens and token_scalars of this capture, as they stand in the catalogue now."""
+        queries = {
+            "capture": "SELECT captures.name, identity AS model, plan, captures.dtype, complete, created FROM captures "
+            "JOIN models ON key = model WHERE captures.name = $name",
+            "prompts": "SELECT prompt, text, n_tokens FROM prompts WHERE capture = $name ORDER BY shard, row_in_shard",
+            "tokens": "SELECT prompt, position, token_id, token FROM tokens WHERE capture = $name ORDER BY ALL",
+            "token_scalars": "SELECT * EXCLUDE (capture) FROM token_scalars WHERE capture = $name",
+        }
+        with self._store.database.reading() as connection:
+            given = {"name": self.name}
+            return {table: connection.sql(sql, params=given).to_arrow_table() for table, sql in queries.items()}
+
     def verify(self) -> None:
         """Read every byte. Raises InputError naming the first shard whose checksum does not match."""
         self._payload.verify()
@@ -80,6 +104,8 @@ class CaptureReader:
 
         The file appears when it is whole. Raises InputError when the disk is full.
         """
+        if not self.sites:
+            raise InputError(f"capture {self.name!r} holds no values to export; a .duckdb file takes its statistics")
         partial = path.with_name(path.name + ".partial")
         tokens = self.tokens()
         try:

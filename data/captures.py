@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,34 +15,31 @@ from torch import Tensor
 
 from data import catalogue
 from data.capture_reader import CaptureReader, open_capture
-from data.catalogue import SiteKey
-from data.failures import translated
-from data.shards import DTYPES, Block, joined, write_shard
+from data.capture_shards import PATIENCE_S, Pack, ShardMaker
+from data.capture_thread import BoundedWorker
+from data.catalogue import SiteKey, Spoken
+from data.shards import DTYPES
 from data.store import Store
+from data.vector_stats import stats_of
 from data.workspace import exclusive
 from hooks.errors import InputError, unknown
 
-__all__ = ["CaptureReader", "CaptureWriter", "open_capture"]
+__all__ = ["CaptureReader", "CaptureWriter", "Spoken", "open_capture"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True)
-class _Pending:
-    prompt: int
-    text: str
-    token_ids: list[int]
-    tokens: list[str]
-    activations: dict[SiteKey, Tensor]
 
 
 class CaptureWriter:
     """Stores activations of many prompts under one name; use it in a `with` block.
 
-    `plan` is a plain dictionary whose "dtype" (float32, float16 or bfloat16; default float32) is the stored type.
-    Opening an existing name continues it and needs the same model and plan. Prompts gather until `shard_bytes` and are
-    then committed as one shard; leaving the block, also by an exception, commits the rest. `nonfinite` counts NaN and
-    infinities written, which `extents` records per site.
+    `plan` is a plain dictionary whose "dtype" (float32, float16 or bfloat16; default float32) is the stored type, and
+    whose "keep" may be "statistics" to store those alone. Opening an existing name continues it and needs the same
+    model and plan.
+
+    `add` hands prompts to one thread, which gathers them to shards of `shard_bytes`, writes those, and enters them in
+    the catalogue; `add` waits while twice that much is on the way. `commit` waits until everything added is durable, as
+    does leaving the block, also by an exception. What `done()` names is durable. An error of the thread is raised by
+    the next call, once. `nonfinite` counts NaN and infinities added, which `extents` records per site.
     """
 
     def __init__(
@@ -55,17 +53,23 @@ class CaptureWriter:
         self.store, self.name, self.model, self.plan = store, name, model, plan
         self.shard_bytes = shard_bytes
         self.nonfinite = 0
-        self._done: dict[int, str] = {}
+        self._keeps_values = plan.get("keep", "values") == "values"
+        self._added: dict[int, str] = {}
+        self._done: set[int] = set()
+        self._lock = threading.Lock()
         self._shapes: dict[SiteKey, tuple[int, ...]] = {}
-        self._pending: list[_Pending] = []
-        self._pending_bytes = 0
-        self._failed = False
+        self._worker: BoundedWorker[Pack] | None = None
         self._held = ExitStack()
 
     @property
     def folder(self) -> Path:
         """Where the shards lie."""
         return self.store.captures / self.name
+
+    @property
+    def high_water(self) -> int:
+        """The most bytes that were on the way to the disk at one time."""
+        return self._worker.high_water if self._worker else 0
 
     def __enter__(self) -> CaptureWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,26 +79,42 @@ class CaptureWriter:
             with self.store.database.writing() as connection:
                 created = datetime.now(UTC).isoformat(timespec="seconds")
                 catalogue.open_for_writing(connection, self.name, self.model, self.plan, self.dtype, created)
-                self._done = catalogue.prompt_texts(connection, self.name)
+                self._added = catalogue.prompt_texts(connection, self.name)
                 self._shapes = catalogue.shapes(connection, self.name)
                 files = catalogue.files(connection, self.name)
+                start = catalogue.next_shard(connection, self.name)
+            self._done = set(self._added)
             self._remove_orphans(files)
+            maker = ShardMaker(self.store, self.name, self.dtype, start, self.shard_bytes, self._durable)
+            self._worker = BoundedWorker(
+                f"capture {self.name}", maker.take, maker.rest, 2 * self.shard_bytes, PATIENCE_S
+            )
             self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._worker is not None
         with self._held:
-            if not self._failed:
-                self.commit()
+            try:
+                if kind is None or not self._worker.told:
+                    self.commit()
+            finally:
+                self._worker.close()
             if kind is None:
                 with self.store.database.writing() as connection:
                     connection.execute("UPDATE captures SET complete = true WHERE name = ?", [self.name])
 
     def done(self) -> set[int]:
-        """Indices of the prompts that are committed, in this session or an earlier one."""
-        return set(self._done)
+        """Indices of the prompts that are durable, from this session or an earlier one."""
+        with self._lock:
+            return set(self._done)
+
+    def commit(self) -> None:
+        """Wait until everything added so far is durable."""
+        assert self._worker is not None, "a CaptureWriter is used in a with block"
+        self._worker.flush()
 
     def add(
         self,
@@ -106,75 +126,61 @@ class CaptureWriter:
     ) -> None:
         """Take one prompt's tensors `[pos, …]`, keyed by (layer or None, site name); cast and copied at once.
 
-        A prompt already committed with the same text is skipped. Raises InputError for shapes that do not fit the
-        prompt or the capture, and for an index that stands for another text.
+        A prompt already added with the same text is skipped. Raises InputError for shapes that do not fit the prompt or
+        the capture, and for an index that stands for another text.
         """
-        known = {**self._done, **{pending.prompt: pending.text for pending in self._pending}}
-        if prompt_index in known:
-            if known[prompt_index] != text:
-                raise InputError(f"prompt {prompt_index} of capture {self.name!r} is already there with another text")
-            return
-        self._check(prompt_index, token_ids, str_tokens, activations)
+        rows = list(range(len(token_ids)))
+        spoken = Spoken(prompt_index, text, list(token_ids), list(str_tokens), rows, [0] * len(rows))
+        if not self._known(spoken):
+            self.add_pack([spoken], activations)
+
+    def add_pack(self, prompts: Sequence[Spoken], activations: dict[SiteKey, Tensor], *, copy: bool = True) -> None:
+        """Take tensors `[row, …]` in which the rows of several new prompts lie one after another.
+
+        Args:
+            prompts: with the tokens that were kept and their ascending positions.
+            activations: keyed by (layer or None, site name).
+            copy: False hands the tensors over: they must be on the host, and nobody may change them any more.
+        """
+        assert self._worker is not None, "a CaptureWriter is used in a with block"
+        twice = [one.prompt for one in prompts if self._known(one)]
+        if twice:
+            raise InputError(f"prompts {twice[:4]} of capture {self.name!r} are already there")
+        self._check(prompts, activations)
         target = DTYPES[self.dtype]
         kept = {
-            key: tensor.detach().to(device="cpu", dtype=target, copy=True).contiguous()
+            key: tensor.detach().to(device="cpu", dtype=target, copy=copy).contiguous()
             for key, tensor in activations.items()
         }
-        self._pending.append(_Pending(prompt_index, text, list(token_ids), list(str_tokens), kept))
-        self._pending_bytes += sum(tensor.nbytes for tensor in kept.values())
-        if self._pending_bytes >= self.shard_bytes:
-            self.commit()
+        stats = {key: stats_of(kept[key]) for key in self._shapes}
+        pack = Pack(list(prompts), kept if self._keeps_values else {}, stats, self._shapes)
+        self._worker.put(pack, pack.n_bytes)
+        self._added.update({one.prompt: one.text for one in prompts})
+        self.nonfinite += sum(s.nan_count + s.inf_count for s in stats.values())
 
-    def commit(self) -> None:
-        """Make everything added so far durable: one shard and its catalogue rows."""
-        if not self._pending:
-            return
-        try:
-            with translated(self.folder):
-                self._write()
-        except BaseException:
-            self._failed = True
-            raise
-        self._done.update({pending.prompt: pending.text for pending in self._pending})
-        self._pending, self._pending_bytes = [], 0
+    def _durable(self, prompts: list[Spoken]) -> None:
+        with self._lock:
+            self._done.update(one.prompt for one in prompts)
 
-    def _write(self) -> None:
-        with self.store.database.reading() as connection:
-            shard, first_row = catalogue.next_shard(connection, self.name)
-        path = self.folder / f"{shard:05d}.safetensors"
-        layout = catalogue.Layout.of([(p.prompt, len(p.token_ids)) for p in self._pending])
-        keys = list(self._shapes)
-        blocks = [self._block(key, layout.n_rows) for key in keys]
-        notes = {"capture": self.name, "prompts": layout.as_json()}
-        extents, scalars = [], []
-        for key, (written, tensor) in zip(keys, write_shard(path, self.dtype, blocks, notes), strict=True):
-            extents.append(catalogue.extent_row(self.name, shard, key, self.dtype, self._shapes[key], layout, written))
-            scalars.append(catalogue.scalar_rows(self.name, key, layout, tensor))
-            self.nonfinite += written.nan_count + written.inf_count
-        shard_row = (self.name, shard, path.name, path.stat().st_size, first_row, layout.n_rows)
-        spoken = [(p.prompt, p.text, p.token_ids, p.tokens) for p in self._pending]
-        with self.store.database.writing() as connection:
-            catalogue.insert_shard(connection, shard_row, extents)
-            catalogue.insert_prompts(connection, self.name, shard, layout, spoken)
-            catalogue.insert_scalars(connection, scalars)
+    def _known(self, one: Spoken) -> bool:
+        if one.prompt not in self._added:
+            return False
+        if self._added[one.prompt] != one.text:
+            raise InputError(f"prompt {one.prompt} of capture {self.name!r} is already there with another text")
+        return True
 
-    def _block(self, key: SiteKey, n_rows: int) -> Block:
-        layer, site = key
-        name = site if layer is None else f"{layer}.{site}"
-        parts = [pending.activations[key] for pending in self._pending]
-        return Block(name, (n_rows, *self._shapes[key]), lambda: joined(parts))
-
-    def _check(
-        self, prompt: int, token_ids: list[int], str_tokens: list[str], activations: dict[SiteKey, Tensor]
-    ) -> None:
-        where = f"prompt {prompt} of capture {self.name!r}"
-        if not token_ids or len(token_ids) != len(str_tokens):
-            raise InputError(f"{where}: {len(token_ids)} token ids and {len(str_tokens)} token texts must pair up")
+    def _check(self, prompts: Sequence[Spoken], activations: dict[SiteKey, Tensor]) -> None:
+        where = f"prompt {prompts[0].prompt} of capture {self.name!r}" if prompts else f"capture {self.name!r}"
+        for one in prompts:
+            if not one.token_ids or len(one.token_ids) != len(one.tokens):
+                said = f"{len(one.token_ids)} token ids and {len(one.tokens)} token texts must pair up"
+                raise InputError(f"prompt {one.prompt} of capture {self.name!r}: {said}")
         if not activations:
             raise InputError(f"{where} has no activations")
+        n_rows = sum(len(one.token_ids) for one in prompts)
         for key, tensor in activations.items():
-            if tensor.dim() < 2 or tensor.shape[0] != len(token_ids) or tensor[0].numel() == 0:
-                raise InputError(f"{where}: {key} has shape {list(tensor.shape)}; valid: [{len(token_ids)}, d]")
+            if tensor.dim() < 2 or tensor.shape[0] != n_rows or not n_rows or tensor[0].numel() == 0:
+                raise InputError(f"{where}: {key} has shape {list(tensor.shape)}; valid: [{n_rows}, d]")
         shapes = {key: tuple(tensor.shape[1:]) for key, tensor in activations.items()}
         if not self._shapes:
             self._shapes = shapes

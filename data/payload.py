@@ -15,10 +15,11 @@ from torch import Tensor
 
 from data.catalogue import Layout, SiteKey
 from data.shards import DTYPES, checksum_at, map_shard, tensor_at
+from data.vector_stats import bits_of, widened
 from hooks.errors import InputError, unknown
 
 BATCH_SCHEMA = pa.schema([("prompt", pa.int32()), ("position", pa.int32()), ("values", pa.list_(pa.float32()))])
-_CHUNK_ELEMENTS = 1 << 22  # values widened at a time, 16 MB
+_CHUNK_ELEMENTS = 1 << 19  # values widened at a time, 2 MB: still in the cache when they are read
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Payload:
 
     def extents(self, key: SiteKey) -> list[Extent]:
         """The blocks of one site, a shard each. Raises InputError for a site that is not stored."""
+        if not self._extents and self.n_rows:
+            raise InputError(f"capture {self.name!r} keeps statistics only: read token_scalars, there are no values")
         if key not in self._extents:
             raise unknown(f"site of capture {self.name!r}", _spoken(key), map(_spoken, self._extents))
         return self._extents[key]
@@ -72,7 +75,9 @@ class Payload:
         whole = torch.empty((self.n_rows, *extents[0].shape), dtype=DTYPES[self.dtype])
         start = 0
         for extent in extents:
-            whole[start : start + extent.n_rows] = self._view(extent)
+            # Through NumPy, on this thread: a copy has nothing to gain from a thread pool that a model may keep busy.
+            target = whole[start : start + extent.n_rows].view(torch.uint8).numpy()
+            np.copyto(target, self._view(extent).view(torch.uint8).numpy())
             start += extent.n_rows
         return whole
 
@@ -80,12 +85,12 @@ class Payload:
         """The rows of one site as BATCH_SCHEMA, a chunk at a time: values widened to float32 and flattened."""
         for extent in self.extents(key):
             layout = self._layouts[extent.shard]
-            rows = self._view(extent).flatten(1)
+            rows = bits_of(self._view(extent))
             width = rows.shape[1]
             step = max(1, _CHUNK_ELEMENTS // width)
             for start in range(0, extent.n_rows, step):
                 chunk = slice(start, start + step)
-                flat = rows[chunk].float().flatten().numpy()
+                flat = widened(rows[chunk], DTYPES[self.dtype]).reshape(-1)
                 offsets = np.arange(0, len(flat) + 1, width, dtype=np.int32)
                 values = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, from_pandas=False))
                 arrays = [pa.array(layout.prompt[chunk]), pa.array(layout.position[chunk]), values]
@@ -95,9 +100,13 @@ class Payload:
         """Read every byte. Raises InputError naming the first shard whose checksum does not match."""
         for key, extents in self._extents.items():
             for extent in extents:
-                if checksum_at(self._map(extent.shard), extent.byte_offset, extent.n_bytes) != extent.checksum:
+                if not self._intact(extent):
                     path = self.folder / self.files[extent.shard][0]
                     raise InputError(f"shard {path} is damaged: wrong checksum of {_spoken(key)}; capture it again")
+
+    def _intact(self, extent: Extent) -> bool:
+        pages = self._map(extent.shard)
+        return checksum_at(pages, extent.byte_offset, extent.n_bytes, extent.checksum) == extent.checksum
 
     def _view(self, extent: Extent) -> Tensor:
         return tensor_at(self._map(extent.shard), self.dtype, (extent.n_rows, *extent.shape), extent.byte_offset)
@@ -118,13 +127,29 @@ def _layouts(connection: duckdb.DuckDBPyConnection, name: str) -> list[Layout]:
     lengths: dict[int, list[tuple[int, int]]] = {}
     for shard, prompt, n_tokens in connection.execute(query, [name]).fetchall():
         lengths.setdefault(shard, []).append((prompt, n_tokens))
-    return [Layout.of(lengths[shard]) for shard in sorted(lengths)]
+    layouts = [Layout.of(lengths[shard]) for shard in sorted(lengths)]
+    # Ascending positions, all below their number, are 0, 1, 2 …; only selections of tokens need reading.
+    elsewhere = (
+        "SELECT count(*) FROM tokens JOIN prompts USING (capture, prompt) WHERE capture = ? AND position >= n_tokens"
+    )
+    if connection.execute(elsewhere, [name]).fetchall()[0][0]:
+        query = (
+            "SELECT position FROM tokens JOIN prompts USING (capture, prompt) WHERE capture = $name "
+            "ORDER BY shard, row_in_shard, position"
+        )
+        positions = connection.sql(query, params={"name": name}).fetchnumpy()["position"].astype(np.int32)
+        ends = np.cumsum([layout.n_rows for layout in layouts])[:-1]
+        layouts = [
+            Layout(layout.lengths, layout.prompt, own)
+            for layout, own in zip(layouts, np.split(positions, ends), strict=True)
+        ]
+    return layouts
 
 
 def _extents(connection: duckdb.DuckDBPyConnection, name: str) -> dict[SiteKey, list[Extent]]:
     query = (
         "SELECT layer, site, shard, n_rows, shape, byte_offset, n_bytes, checksum FROM extents "
-        "WHERE capture = ? ORDER BY shard, byte_offset"
+        "WHERE capture = ? AND n_bytes > 0 ORDER BY shard, byte_offset"
     )
     found: dict[SiteKey, list[Extent]] = {}
     for layer, site, shard, n_rows, shape, *where in connection.execute(query, [name]).fetchall():

@@ -70,7 +70,7 @@ CREATE TABLE captures (
 CREATE TABLE shards (
     capture   VARCHAR NOT NULL,
     shard     INTEGER NOT NULL,        -- 0, 1, 2 … in the order of commits
-    file      VARCHAR NOT NULL,        -- name inside the folder of the capture
+    file      VARCHAR NOT NULL,        -- name inside the folder of the capture; empty when it keeps statistics only
     n_bytes   BIGINT  NOT NULL,        -- size of the file
     first_row BIGINT  NOT NULL,        -- rows (tokens) of the capture before this shard
     n_rows    BIGINT  NOT NULL,
@@ -87,8 +87,8 @@ CREATE TABLE extents (
     n_rows      BIGINT  NOT NULL,
     shape       INTEGER[] NOT NULL,    -- of one row: [d_model], or [head, d_head]
     byte_offset BIGINT  NOT NULL,
-    n_bytes     BIGINT  NOT NULL,
-    checksum    VARCHAR NOT NULL,      -- crc32:HEX of those bytes
+    n_bytes     BIGINT  NOT NULL,      -- 0 when only statistics were kept
+    checksum    VARCHAR NOT NULL,      -- KIND:HEX of those bytes, see data/vector_stats.py
     nan_count   BIGINT  NOT NULL,      -- elements, after the cast to dtype
     inf_count   BIGINT  NOT NULL
 );
@@ -100,14 +100,14 @@ CREATE TABLE prompts (
     text     VARCHAR NOT NULL,
     shard    INTEGER NOT NULL,
     row_in_shard BIGINT NOT NULL,      -- of its first token
-    n_tokens INTEGER NOT NULL,
+    n_tokens INTEGER NOT NULL,         -- tokens kept, which a selection of tokens makes fewer than the prompt has
     PRIMARY KEY (capture, prompt)
 );
 
 CREATE TABLE tokens (
     capture  VARCHAR NOT NULL,
     prompt   INTEGER NOT NULL,
-    position INTEGER NOT NULL,         -- 0, 1, 2 … within the prompt
+    position INTEGER NOT NULL,         -- within the prompt, from 0
     token_id INTEGER NOT NULL,
     token    VARCHAR NOT NULL          -- its text, unchanged
 );
@@ -121,5 +121,14 @@ CREATE TABLE token_scalars (
     site     VARCHAR NOT NULL,
     norm     FLOAT   NOT NULL,         -- Euclidean; NaN when the vector holds one
     max_abs  FLOAT   NOT NULL,
-    argmax   INTEGER NOT NULL          -- channel of max_abs, in the flattened vector
+    argmax   INTEGER NOT NULL,         -- channel of max_abs, in the flattened vector
+    mean     FLOAT                     -- of its numbers; NULL in captures older than this column
+);
+
+-- Tokens of `tokens` that the model wrote itself while it was captured.
+CREATE TABLE generated_tokens (
+    capture  VARCHAR NOT NULL,
+    prompt   INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    step     INTEGER NOT NULL          -- 1 for the first new token
 );

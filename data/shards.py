@@ -6,81 +6,84 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from data.vector_stats import Checksum
 from data.workspace import sync_folder
 from hooks.errors import InputError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _SAFETENSORS_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _ALIGNMENT = 64  # bytes; a mapped tensor then starts on a cache line
+_BUFFER = 1 << 18
+_SEND = 8 << 20  # bytes written between two nudges of the disk
 
 
 @dataclass(frozen=True)
 class Block:
-    """One tensor to be written: its size is known before its values are made."""
+    """One tensor to be written: its rows come in contiguous pieces, one after another."""
 
     name: str
     shape: tuple[int, ...]
-    make: Callable[[], Tensor]
+    pieces: Sequence[Tensor]
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where a block went, with its checksum and how many of its elements are not finite."""
+    """Where a block went, and its checksum."""
 
     byte_offset: int
     n_bytes: int
     checksum: str
-    nan_count: int
-    inf_count: int
 
 
-def write_shard(path: Path, dtype: str, blocks: list[Block], notes: dict[str, str]) -> Iterator[tuple[Written, Tensor]]:
-    """Write the blocks one by one, yielding each with its tensor; the file has its name once the last is consumed.
+def write_shard(path: Path, dtype: str, blocks: list[Block], notes: dict[str, str]) -> list[Written]:
+    """Write the blocks one by one; the file is whole and durable when this returns.
 
     Order: temporary name, fsync, rename, fsync of the folder. Only then may a catalogue speak of the file. Whatever
     stops it before that leaves nothing behind but, after a kill, a file ending in `.partial`.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "wb", buffering=_BUFFER) as file:
             file.write(_header(dtype, blocks, notes))
+            sent = 0
+            written = []
             for block in blocks:
-                offset = file.tell()
-                tensor = block.make()
-                raw = tensor.view(torch.uint8).numpy().data.cast("B")
-                file.write(raw)
-                checksum = f"crc32:{zlib.crc32(raw):08x}"
-                yield Written(offset, raw.nbytes, checksum, *_nonfinite(tensor)), tensor
+                written.append(_write_block(file, block))
+                if file.tell() - sent >= _SEND:
+                    sent = _start_sending(file, sent)
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+    return written
 
 
-def joined(parts: list[Tensor]) -> Tensor:
-    """The rows of contiguous tensors of one type, one after another.
+def _write_block(file: BinaryIO, block: Block) -> Written:
+    offset, checksum = file.tell(), Checksum()
+    for piece in block.pieces:
+        raw = piece.view(torch.uint8).numpy().data.cast("B")
+        checksum.update(raw)
+        file.write(raw)
+    return Written(offset, file.tell() - offset, str(checksum))
 
-    As bytes through NumPy, on one thread: torch.cat waits for its thread pool, which stalls beside a busy model.
-    """
-    raw = np.concatenate([part.view(torch.uint8).numpy() for part in parts])
-    return torch.from_numpy(raw).view(parts[0].dtype)
 
-
-def _nonfinite(tensor: Tensor) -> tuple[int, int]:
-    """How many NaN and how many infinities; one pass when there are none."""
-    if bool(tensor.isfinite().all()):
-        return 0, 0
-    return int(tensor.isnan().sum()), int(tensor.isinf().sum())
+def _start_sending(file: BinaryIO, sent: int) -> int:
+    """Let the disk begin with what is written so far, so that the fsync at the end has little left to wait for."""
+    file.flush()
+    end = file.tell()
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), sent, end - sent, os.POSIX_FADV_DONTNEED)
+    return end
 
 
 def _header(dtype: str, blocks: list[Block], notes: dict[str, str]) -> bytes:
@@ -116,7 +119,11 @@ def tensor_at(pages: mmap.mmap, dtype: str, shape: tuple[int, ...], byte_offset:
     return torch.frombuffer(pages, dtype=DTYPES[dtype], count=count, offset=byte_offset).view(shape)
 
 
-def checksum_at(pages: mmap.mmap, byte_offset: int, n_bytes: int) -> str:
-    """The checksum of a range of the mapped file, as `Written.checksum`."""
+def checksum_at(pages: mmap.mmap, byte_offset: int, n_bytes: int, like: str) -> str:
+    """The checksum of a range of the mapped file, of the same kind as `like`: `Written.checksum`, or older `crc32:`."""
     with memoryview(pages) as view, view[byte_offset : byte_offset + n_bytes] as part:
-        return f"crc32:{zlib.crc32(part):08x}"
+        if like.startswith("crc32:"):
+            return f"crc32:{zlib.crc32(part):08x}"
+        checksum = Checksum()
+        checksum.update(part)
+        return str(checksum)

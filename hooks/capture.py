@@ -68,13 +68,13 @@ def run_with_cache(
     check(tuple(interventions), model.geometry)
     for site in wanted:
         site.check(model.geometry)
-    stored = list(dict.fromkeys(_storage(model, site) for site in wanted))
+    stored = list(dict.fromkeys(storage(model, site) for site in wanted))
     kept: dict[Site, Tensor] = {}
     taps = [_tap(model, one.site.whole, one.edited) for one in interventions]
     taps += [_tap(model, site, _keeper(kept, site)) for site in stored if site.kind != "ln_final_input"]
     with model.lock, hooked(taps):
         logits = _forward(model, tokens, last_only, kept if Site(None, "ln_final_input") in stored else None)
-    return Cache(logits, {site: _derive(model, site, kept) for site in wanted})
+    return Cache(logits, {site: derive(model, site, kept[storage(model, site)]) for site in wanted})
 
 
 def _check_tokens(model: Model, tokens: Tensor) -> None:
@@ -109,7 +109,7 @@ def _keeper(kept: dict[Site, Tensor], site: Site) -> Edit:
     return keep
 
 
-def _storage(model: Model, site: Site) -> Site:
+def storage(model: Model, site: Site) -> Site:
     """The site whose storage answers for `site`: itself, or what a derived one is computed from."""
     if site.kind == "result":
         return Site(site.layer, "z")
@@ -121,8 +121,8 @@ def _storage(model: Model, site: Site) -> Site:
     return site
 
 
-def _derive(model: Model, site: Site, kept: dict[Site, Tensor]) -> Tensor:
-    stored = kept[_storage(model, site)]
+def derive(model: Model, site: Site, stored: Tensor) -> Tensor:
+    """The activation at a whole `site` from that of its storage, [batch pos …]."""
     if site.kind == "result":
         assert site.layer is not None
         return einsum(

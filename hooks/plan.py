@@ -3,106 +3,182 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
-from hooks.capture import run_with_cache
+from hooks.captured import CapturedPack, CapturedPrompt, Kept
 from hooks.errors import InputError, unknown
+from hooks.generation import generate
 from hooks.geometry import Geometry
+from hooks.packed_run import run_packed
+from hooks.packing import PackedRow, pack_rows
 from hooks.progress import Progress, silent
+from hooks.selection import check_selection, selected
 from hooks.sites import PATTERN_KINDS, Site
 
 if TYPE_CHECKING:
     from hooks.model import Model
 
+__all__ = ["STORED", "CaptureCost", "CapturePlan", "CapturedPack", "CapturedPrompt"]
+
 STORED: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+KEEPS = ("values", "statistics")
+_SCALAR_BYTES = 16
+"""What the catalogue takes for the statistics of one vector, about."""
+Prompts = Mapping[int, Sequence[int]]
 
 
 @dataclass(frozen=True)
 class CaptureCost:
-    """Predicted cost: payload bytes on disk, peak activation bytes of one batch, and seconds on this machine."""
+    """Predicted cost: bytes on disk, peak bytes of the activations of one packed row, and seconds on this machine."""
 
     prompts: int
     tokens: int
+    vectors: int
     payload_bytes: int
+    disk_bytes: int
     batch_bytes: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class CapturedPrompt:
-    """One prompt's share of a capture: `activations` by site, each [pos …] in the plan's format."""
-
-    index: int
-    token_ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    activations: dict[Site, Tensor]
-
-
-@dataclass(frozen=True)
 class CapturePlan:
-    """What to keep. `tokens` selects all positions or the last; prompts of one length share a batch, never padded."""
+    """What to keep of every prompt.
+
+    Attributes:
+        sites: whole activations, or one head of them.
+        tokens: "all", "last", a span "A:B" with Python's slice rules, or "random:K" drawn with `seed` for each prompt.
+        dtype: number format in which values are kept.
+        row_tokens: tokens computed together; prompts share a row without padding and without seeing each other.
+        seed: of the draw; only random selections depend on it.
+        keep: "values", or "statistics" for the norm, mean and largest channel of every vector alone.
+        generate: greedy tokens to add to every prompt before `tokens` is applied to the whole text.
+    """
 
     sites: tuple[Site, ...]
-    tokens: Literal["all", "last"] = "all"
+    tokens: str = "all"
     dtype: str = "float32"
-    batch: int = 8
+    row_tokens: int = 1024
+    seed: int = 0
+    keep: Literal["values", "statistics"] = "values"
+    generate: int = 0
 
-    def check(self, model: Model) -> None:
-        """Raise InputError for sites this model lacks or that name a position, unknown formats, or T×T sites."""
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON of what decides the values that are kept; `row_tokens` only decides how fast."""
+        described: dict[str, Any] = {"sites": [s.name if s.head is None else s.label for s in self.sites]}
+        described |= {"tokens": self.tokens, "dtype": self.dtype}
+        described |= {"seed": self.seed} if self.tokens.startswith("random") else {}
+        described |= {"keep": self.keep} if self.keep != "values" else {}
+        return described | ({"generate": self.generate} if self.generate else {})
+
+    def check(self, model: Model, prompts: Prompts | None = None) -> None:
+        """Raise InputError for what cannot be: sites, words or formats unknown here, prompts that the plan misfits."""
         if self.dtype not in STORED:
             raise unknown("capture dtype", self.dtype, STORED)
-        if not self.sites:
-            raise InputError("a capture needs at least one site, e.g. blocks.0.hook_resid_post")
-        for site in self.sites:
-            site.check(model.geometry)
-            if site.kind in PATTERN_KINDS:
-                raise InputError(
-                    f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k"
-                )
-            if site.position is not None:
-                raise InputError(f"{site.label} names a position; a capture chooses with tokens='all' or 'last'")
+        if self.keep not in KEEPS:
+            raise unknown("thing to keep", self.keep, KEEPS)
+        if self.generate < 0:
+            raise InputError(f"generate {self.generate} is not valid: 0 or more new tokens")
+        check_selection(self.tokens)
+        _check_sites(model, self.sites)
+        for index, ids in (prompts or {}).items():
+            total = len(ids) + self.generate
+            if not len(ids):
+                raise InputError(f"prompt {index} is empty: give at least one token")
+            if total > model.geometry.n_ctx:
+                raise InputError(f"prompt {index} has {total} tokens; this model reads at most {model.geometry.n_ctx}")
+            selected(self.tokens, total, index, self.seed)
 
-    def cost(self, model: Model, prompts: Sequence[Sequence[int]]) -> CaptureCost:
-        """Predict the cost for token-id prompts; seconds come from one timed forward of the median length."""
-        self.check(model)
-        lengths = sorted(len(p) for p in prompts)
-        kept = [n if self.tokens == "all" else 1 for n in lengths]
-        width = STORED[self.dtype].itemsize
-        per_token = sum(_numbers(site, model.geometry) for site in dict.fromkeys(self.sites))
-        longest = lengths[-1] if lengths else 0
-        seconds = _seconds_per_token(model, lengths[len(lengths) // 2]) * sum(lengths) if lengths else 0.0
+    def cost(self, model: Model, prompts: Sequence[Sequence[int]] | Prompts, *, seconds: bool = True) -> CaptureCost:
+        """Predict the cost for token-id prompts; seconds come from one timed row of them, 0 without `seconds`."""
+        given = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
+        self.check(model, given)
+        lengths = {index: len(ids) + self.generate for index, ids in given.items()}
+        kept = sum(len(selected(self.tokens, n, index, self.seed)) for index, n in lengths.items())
+        sites = dict.fromkeys(self.sites)
+        numbers = sum(_numbers(site, model.geometry) for site in sites)
+        payload = numbers * STORED[self.dtype].itemsize * kept if self.keep == "values" else 0
+        row = min(sum(lengths.values()), max(self.row_tokens, *lengths.values())) if lengths else 0
         return CaptureCost(
-            prompts=len(prompts),
-            tokens=sum(lengths),
-            payload_bytes=per_token * width * sum(kept),
-            batch_bytes=per_token * model.dtype.itemsize * longest * self.batch,
-            seconds=seconds,
+            prompts=len(given),
+            tokens=sum(lengths.values()),
+            vectors=kept * len(sites),
+            payload_bytes=payload,
+            disk_bytes=payload + kept * len(sites) * _SCALAR_BYTES,
+            batch_bytes=row * (numbers * STORED[self.dtype].itemsize + _working_bytes(model)),
+            seconds=self._seconds(model, given) if seconds and given else 0.0,
         )
 
-    def run(
-        self, model: Model, prompts: dict[int, Sequence[int]], progress: Progress = silent
-    ) -> Iterator[CapturedPrompt]:
-        """Capture token-id prompts, keyed by index, one at a time in batches of equal length."""
-        self.check(model)
+    def packs(self, model: Model, prompts: Prompts, progress: Progress = silent) -> Iterator[CapturedPack]:
+        """Capture token-id prompts, keyed by index, a packed row at a time, shortest prompts first."""
+        self.check(model, prompts)
         done = 0
-        for indices in _buckets(prompts, self.batch):
+        for row in pack_rows(prompts, max(1, self.row_tokens), model.geometry.n_ctx):
             progress(done / max(1, len(prompts)), f"captured {done} of {len(prompts)} prompts")
-            cache = run_with_cache(model, torch.tensor([list(prompts[i]) for i in indices]), self.sites, last_only=True)
-            for row, index in enumerate(indices):
-                yield self._prompt(index, prompts[index], {site: cache[site][row] for site in self.sites})
-            done += len(indices)
+            yield from self._generated(model, row) if self.generate else [self._prefilled(model, row)]
+            done += len(row.prompts)
+        progress(1.0, f"captured {done} of {len(prompts)} prompts")
 
-    def _prompt(self, index: int, ids: Sequence[int], activations: dict[Site, Tensor]) -> CapturedPrompt:
-        positions = tuple(range(len(ids))) if self.tokens == "all" else (len(ids) - 1,)
-        kept = {site: value[list(positions)].to(STORED[self.dtype]) for site, value in activations.items()}
-        return CapturedPrompt(index, tuple(ids), positions, kept)
+    def run(self, model: Model, prompts: Prompts, progress: Progress = silent) -> Iterator[CapturedPrompt]:
+        """The same, one prompt at a time, each with tensors of its own."""
+        for pack in self.packs(model, prompts, progress):
+            yield from pack.prompts()
+
+    def _kept(self, index: int, ids: Sequence[int], prompt_tokens: int) -> Kept:
+        positions = selected(self.tokens, len(ids), index, self.seed)
+        return Kept(index, tuple(int(i) for i in ids), positions, prompt_tokens)
+
+    def _prefilled(self, model: Model, row: PackedRow) -> CapturedPack:
+        kept = [self._kept(i, ids, len(ids)) for i, ids in zip(row.prompts, row.token_ids, strict=True)]
+        places = [at + p for at, one in zip(row.starts, kept, strict=True) for p in one.positions]
+        rows = None if len(places) == row.n_tokens else torch.tensor(places, device=model.device)
+        found: dict[Site, torch.Tensor] = {}
+        target = STORED[self.dtype]
+        # A copy at once, narrow and on the host: the model's own tensors are free again before the next layer.
+        run_packed(
+            model, row, self.sites, lambda s, v: found.update({s: v[0].to("cpu", target, copy=True).contiguous()}), rows
+        )
+        return CapturedPack(tuple(kept), {site: found[site] for site in self.sites})
+
+    def _generated(self, model: Model, row: PackedRow) -> Iterator[CapturedPack]:
+        """One pack for each length in the row: a cache holds prompts of one length without padding."""
+        at = 0
+        for count, _ in row.runs:
+            ids = row.token_ids[at : at + count]
+            texts, values = generate(model, ids, self.generate, self.sites, STORED[self.dtype])
+            kept = [self._kept(row.prompts[at + i], texts[i].tolist(), len(ids[i])) for i in range(count)]
+            picked = {s: torch.cat([v[i, list(k.positions)] for i, k in enumerate(kept)]) for s, v in values.items()}
+            yield CapturedPack(tuple(kept), {site: value.cpu() for site, value in picked.items()})
+            at += count
+
+    def _seconds(self, model: Model, prompts: Prompts) -> float:
+        """Seconds for all, from the better of two runs over a few typical prompts."""
+        typical = sorted(prompts, key=lambda index: len(prompts[index]))[len(prompts) // 2 :]
+        row = pack_rows({i: prompts[i] for i in typical[:64]}, self.row_tokens)[0]
+        timed = PackedRow(row.prompts[:64], row.token_ids[:64])
+        seconds = []
+        for _ in range(2):  # the first may be slow for reasons that the others do not have
+            started = time.perf_counter()
+            list(self._generated(model, timed) if self.generate else [self._prefilled(model, timed)])
+            seconds.append(time.perf_counter() - started)
+        return min(seconds) * sum(map(len, prompts.values())) / timed.n_tokens
+
+
+def _check_sites(model: Model, sites: Sequence[Site]) -> None:
+    if not sites:
+        raise InputError("a capture needs at least one site, e.g. blocks.0.hook_resid_post")
+    for site in sites:
+        site.check(model.geometry)
+        if site.kind in PATTERN_KINDS:
+            raise InputError(
+                f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k"
+            )
+        if site.position is not None:
+            raise InputError(f"{site.label} names a position; a capture chooses its tokens with tokens='all' or 2:5")
 
 
 def _numbers(site: Site, geometry: Geometry) -> int:
@@ -110,17 +186,6 @@ def _numbers(site: Site, geometry: Geometry) -> int:
     return prod(site.shape(geometry, 1, 1)) // (1 if site.head is None else site.heads(geometry))
 
 
-def _buckets(prompts: dict[int, Sequence[int]], size: int) -> Iterator[list[int]]:
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, ids in prompts.items():
-        by_length[len(ids)].append(index)
-    for length in sorted(by_length):
-        same = by_length[length]
-        yield from (same[start : start + size] for start in range(0, len(same), size))
-
-
-def _seconds_per_token(model: Model, length: int) -> float:
-    tokens = torch.zeros(1, length, dtype=torch.long)
-    started = time.perf_counter()
-    run_with_cache(model, tokens, last_only=True)
-    return (time.perf_counter() - started) / length
+def _working_bytes(model: Model) -> int:
+    """What one token takes inside a block while it is computed: the residual a few times, the MLP's width, q, k, v."""
+    return model.dtype.itemsize * (4 * model.geometry.d_model + 3 * model.geometry.d_mlp)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.captures import CaptureWriter
+from data.capture_admin import nonfinite_in
+from data.captures import CaptureWriter, Spoken
+from hooks.captured import Kept
 from hooks.errors import InputError
 from hooks.plan import CaptureCost, CapturePlan
 from hooks.progress import Progress, silent
 from hooks.sites import KINDS, MODEL_NAMES, Site
+from interp.capture_fit import require_room, room
 from interp.inputs import Request
 from interp.workbench import Workbench
 
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Captured:
-    """A finished capture: its name, how many prompts it holds, how many of them were there before, and what it cost."""
+    """A finished capture: its name, how many prompts it holds, how many of them were there before, and what it cost.
+
+    `nonfinite` counts its numbers that are NaN or infinite; the table `extents` says where they are.
+    """
 
     name: str
     prompts: int
     resumed: int
     cost: CaptureCost
+    nonfinite: int = 0
 
 
 def sites_of(model: Model, names: Sequence[str], layers: Sequence[int]) -> tuple[Site, ...]:
@@ -50,25 +56,39 @@ def capture(
     """Capture `prompts` under `name`; prompts already committed under that name are skipped.
 
     Raises:
-        InputError: no prompts, sites the model lacks, more bytes than the disk has left, or a name already used for
-            another model, plan or prompts.
+        InputError: no prompts, sites the model lacks, more bytes than the disk or memory has left (the smaller plan
+            that fits is named), or a name already used for another model, plan or prompts.
     """
     ids = {index: model.encode(text) for index, text in enumerate(prompts)}
-    cost = plan.cost(model, list(ids.values()))
-    free = shutil.disk_usage(bench.workspace if bench.workspace.exists() else bench.workspace.parent).free
-    if cost.payload_bytes > 0.9 * free:
-        raise InputError(
-            f"this capture needs {cost.payload_bytes / 1e9:.2f} GB and {free / 1e9:.2f} GB are free: take fewer sites, "
-            "--dtype bfloat16, or --tokens last"
-        )
-    described = {"sites": [s.name for s in plan.sites], "tokens": plan.tokens, "dtype": plan.dtype}
-    with CaptureWriter(bench.store, name, model.identity.as_dict(), described) as writer:
+    cost = plan.cost(model, ids)
+    require_room(plan, model, ids, cost, *room(bench.workspace))
+    texts = _Texts(model)
+    with CaptureWriter(bench.store, name, model.identity.as_dict(), plan.as_dict()) as writer:
         done = writer.done()
-        for one in plan.run(model, {i: p for i, p in ids.items() if i not in done}, progress):
-            activations = {(site.layer, site.name): value for site, value in one.activations.items()}
-            kept = [one.token_ids[p] for p in one.positions]
-            writer.add(one.index, prompts[one.index], kept, model.str_tokens(kept), activations)
-    return Captured(name, len(prompts), len(done), cost)
+        for pack in plan.packs(model, {i: p for i, p in ids.items() if i not in done}, progress):
+            activations = {(site.layer, _column(site)): value for site, value in pack.activations.items()}
+            spoken = [texts.spoken(one, prompts[one.index]) for one in pack.kept]
+            writer.add_pack(spoken, activations, copy=False)
+    return Captured(name, len(prompts), len(done), cost, nonfinite_in(bench.store, name))
+
+
+class _Texts:
+    """The text of tokens, each decoded once."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._known = model, dict[int, str]()
+
+    def spoken(self, one: Kept, text: str) -> Spoken:
+        """A prompt as the catalogue wants it."""
+        kept = [one.token_ids[place] for place in one.positions]
+        new = sorted(set(kept) - self._known.keys())
+        self._known.update(zip(new, self._model.str_tokens(new), strict=True))
+        words = [self._known[token] for token in kept]
+        return Spoken(one.index, text, kept, words, list(one.positions), list(one.steps))
+
+
+def _column(site: Site) -> str:
+    return site.name if site.head is None else f"{site.name}[{site.head}]"
 
 
 def read_prompts(model: Model, request: Request, lines: str | None) -> list[str]:

@@ -1,58 +1,81 @@
 /* Norm, mean and largest absolute value of every row, and how many numbers are not finite, in one pass over the row.
 
-   Without its sign bit a float compares as the whole number with the same bits does: NaN above infinity above all else.
-   Sixteen sums a row, so that the compiler keeps them in one register. */
+   Without its sign bit a float compares as the whole number with the same bits does: NaN above infinity above all else. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #define LANES 16
+#define MAGNITUDE 0x7fffffffu
+#define INFINITE 0x7f800000u
 
-static inline float from_bfloat16(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+
+/* `count` numbers as the bits of float32; what is missing of a full vector is zero. */
+static inline __attribute__((always_inline)) words load(const char *at, int64_t count, int half) {
+    if (!half) {
+        words bits = {0};
+        if (count >= LANES) memcpy(&bits, at, sizeof bits);
+        else memcpy(&bits, at, 4 * count);
+        return bits;
+    }
+    halves bits = {0};
+    if (count >= LANES) memcpy(&bits, at, sizeof bits);
+    else memcpy(&bits, at, 2 * count);
+    return __builtin_convertvector(bits, words) << 16;
 }
 
-static inline float from_float32(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, 4);
-    return value;
+static inline __attribute__((always_inline)) uint32_t magnitude(const char *row, int64_t i, int half) {
+    return load(row + i * (half ? 2 : 4), 1, half)[0] & MAGNITUDE;
 }
 
-#define LOOK(LANE, BITS, WIDEN, MASK)                                                                                 \
-    {                                                                                                                  \
-        float value = WIDEN(BITS);                                                                                     \
-        sum[LANE] += value;                                                                                            \
-        square[LANE] += value * value;                                                                                 \
-        top[LANE] = ((BITS) & MASK) > top[LANE] ? (BITS) & MASK : top[LANE];                                           \
+static inline __attribute__((always_inline)) void look(
+    const char *values, int64_t rows, int64_t width, float *norm, float *mean, float *largest, int32_t *where,
+    int64_t *odd, int half) {
+    int64_t size = half ? 2 : 4;
+    for (int64_t r = 0; r < rows; r++) {
+        const char *row = values + r * width * size;
+        floats sum = {0}, square = {0};
+        words top = {0};
+        for (int64_t i = 0; i < width; i += LANES) {
+            words bits = load(row + i * size, width - i, half), unsigned_bits = bits & MAGNITUDE;
+            floats value = (floats)bits;
+            words above = (words)(unsigned_bits > top);
+            sum += value;
+            square += value * value;
+            top = (unsigned_bits & above) | (top & ~above);
+        }
+        float total = 0, squares = 0, peak;
+        uint32_t best = 0;
+        for (int lane = 0; lane < LANES; lane++) {
+            total += sum[lane];
+            squares += square[lane];
+            best = top[lane] > best ? top[lane] : best;
+        }
+        int64_t place = width;
+        for (int64_t lane = 0; lane < LANES && lane < place; lane++) { /* only the lanes that saw it are searched */
+            if (top[lane] != best) continue;
+            int64_t i = lane;
+            while (magnitude(row, i, half) != best) i += LANES;
+            place = i < place ? i : place;
+        }
+        memcpy(&peak, &best, 4);
+        norm[r] = sqrtf(squares), mean[r] = total / (float)width, largest[r] = peak, where[r] = (int32_t)place;
+        for (int64_t i = 0; best >= INFINITE && i < width; i++) {
+            uint32_t one = magnitude(row, i, half);
+            odd[0] += one > INFINITE, odd[1] += one == INFINITE;
+        }
     }
+}
 
-#define ROWS(NAME, WORD, WIDEN, MASK, INFINITE)                                                                        \
-    void NAME(const WORD *values, int64_t rows, int64_t width, float *norm, float *mean, float *largest,               \
-              int32_t *where, int64_t *odd) {                                                                          \
-        for (int64_t r = 0; r < rows; r++) {                                                                           \
-            const WORD *row = values + r * width;                                                                      \
-            float sum[LANES] = {0}, square[LANES] = {0}, total = 0, squares = 0;                                       \
-            WORD top[LANES] = {0}, best = 0;                                                                           \
-            int64_t i = 0, place = 0;                                                                                  \
-            for (; i + LANES <= width; i += LANES)                                                                     \
-                for (int lane = 0; lane < LANES; lane++) LOOK(lane, row[i + lane], WIDEN, MASK)                        \
-            for (int lane = 0; i < width; i++, lane++) LOOK(lane, row[i], WIDEN, MASK)                                 \
-            for (int lane = 0; lane < LANES; lane++) {                                                                 \
-                total += sum[lane];                                                                                    \
-                squares += square[lane];                                                                               \
-                best = top[lane] > best ? top[lane] : best;                                                            \
-            }                                                                                                          \
-            while ((row[place] & MASK) != best) place++;                                                               \
-            norm[r] = sqrtf(squares), mean[r] = total / (float)width;                                                  \
-            largest[r] = WIDEN(best), where[r] = (int32_t)place;                                                       \
-            if (best >= INFINITE)                                                                                      \
-                for (i = 0; i < width; i++)                                                                            \
-                    odd[0] += (row[i] & MASK) > INFINITE, odd[1] += (row[i] & MASK) == INFINITE;                       \
-        }                                                                                                              \
-    }
+void rows_bfloat16(const char *values, int64_t rows, int64_t width, float *norm, float *mean, float *largest,
+                   int32_t *where, int64_t *odd) {
+    look(values, rows, width, norm, mean, largest, where, odd, 1);
+}
 
-ROWS(rows_bfloat16, uint16_t, from_bfloat16, 0x7fff, 0x7f80)
-ROWS(rows_float32, uint32_t, from_float32, 0x7fffffffu, 0x7f800000u)
+void rows_float32(const char *values, int64_t rows, int64_t width, float *norm, float *mean, float *largest,
+                  int32_t *where, int64_t *odd) {
+    look(values, rows, width, norm, mean, largest, where, odd, 0);
+}

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from data.captures import CaptureWriter, open_capture
+from data.captures import CaptureWriter, Spoken, open_capture
 from data.store import Store
 
 MODEL = {"name": "tiny", "revision": "0123"}
@@ -135,6 +135,7 @@ def test_an_interrupted_capture_resumes_without_duplicates(store: Store) -> None
         assert writer.done() == {0, 1}
         for prompt in range(5):
             add(writer, prompt)
+        writer.commit()
         assert writer.done() == {0, 1, 2, 3, 4}
     reader = open_capture(store, "cap")
     assert reader.complete
@@ -178,3 +179,22 @@ def test_an_empty_capture_is_there_and_has_no_sites(store: Store) -> None:
     reader = open_capture(store, "cap")
     assert (reader.sites, reader.n_rows, reader.complete) == ([], 0, True)
     assert reader.tokens().empty
+
+
+def test_tokens_that_were_selected_keep_their_positions(store: Store) -> None:
+    values = torch.arange(10.0)[:, None].expand(10, 4)
+    first = Spoken(7, "first", [5, 6], ["a", "b"], [1, 4], [0, 0])
+    second = Spoken(2, "second", [8, 9, 3], ["c", "d", "e"], [0, 5, 6], [0, 1, 2])
+    with CaptureWriter(store, "cap", MODEL, {"tokens": "random:2"}) as writer:
+        writer.add_pack([first, second], {(3, "resid_post"): values[:5]})
+        writer.commit()
+        third = Spoken(4, "third", [1], ["f"], [9], [0])
+        writer.add_pack([third], {(3, "resid_post"): values[5:6]})
+    assert open_capture(store, "cap").tokens()["position"].tolist() == [1, 4, 0, 5, 6, 9]
+    rows = store.query("SELECT prompt, position, values[1] AS value FROM activations ORDER BY value")
+    assert rows["prompt"].tolist() == [7, 7, 2, 2, 2, 4]
+    assert rows["position"].tolist() == [1, 4, 0, 5, 6, 9]
+    scalars = store.query("SELECT position, max_abs FROM token_scalars ORDER BY max_abs")
+    assert scalars["position"].tolist() == [1, 4, 0, 5, 6, 9]
+    steps = store.query("SELECT token, step FROM generated_tokens JOIN tokens USING (capture, prompt, position)")
+    assert sorted(zip(steps["token"], steps["step"], strict=True)) == [("d", 1), ("e", 2)]

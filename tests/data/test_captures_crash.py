@@ -23,13 +23,13 @@ CAPTURE = """
 import os, resource, signal, sys
 import torch
 from pathlib import Path
-from data import captures, catalogue
+from data import capture_shards
 from data.captures import CaptureWriter
 from data.store import Store
 from hooks.errors import InputError
 folder, ending = Path(sys.argv[1]), sys.argv[2]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-add_to_catalogue = catalogue.insert_shard
+add_to_catalogue = capture_shards.insert_shards
 def die(*arguments):
     add_to_catalogue(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,14 +37,15 @@ try:
     with CaptureWriter(Store(folder), "cap", {"name": "tiny"}, {"dtype": "bfloat16"}, shard_bytes=1) as writer:
         for prompt in range(12):
             if prompt == 3 and ending == "in the catalogue":
-                catalogue.insert_shard = die
+                capture_shards.insert_shards = die
             if prompt == 3 and ending == "in the file":
-                captures.write_shard = lambda path, *rest: (path.with_name(path.name + ".partial").write_bytes(b"half"),
-                                                            os.kill(os.getpid(), signal.SIGKILL))
+                capture_shards.write_shard = lambda path, *rest: (
+                    path.with_name(path.name + ".partial").write_bytes(b"half"), os.kill(os.getpid(), signal.SIGKILL))
             if prompt == 3 and ending == "full":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
             values = torch.full((4, 600), prompt)
             writer.add(prompt, str(prompt), [prompt] * 4, list("abcd"), {(0, "resid_post"): values})
+            writer.commit()
             print(prompt, flush=True)
             if ending == "hold":
                 sys.stdin.readline()
@@ -72,6 +73,7 @@ def resume_and_check(folder: Path, done: set[int]) -> None:
             writer.add(
                 prompt, str(prompt), [prompt] * 4, list("abcd"), {(0, "resid_post"): torch.full((4, 600), prompt)}
             )
+            writer.commit()
     reader = open_capture(Store(folder), "cap")
     reader.verify()
     assert reader.tokens()["prompt"].tolist() == [prompt for prompt in range(12) for _ in range(4)]
