@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,10 +29,21 @@ PLOT = ".js-plotly-plot"
 
 @dataclass
 class App:
-    """A running app: its address and its workspace."""
+    """A running app: its address, its workspace and its process group."""
 
     address: str
     workspace: Path
+    group: int
+
+    def peak_gib(self) -> float:
+        """The most memory that each of the app's processes has had, added up (Linux)."""
+        total = 0
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with suppress(OSError):
+                if os.getpgid(int(status.parent.name)) == self.group:
+                    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+                    total += int(found[1]) if found else 0
+        return total / 2**20
 
 
 @dataclass
@@ -119,7 +131,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         )  # fmt: skip
     try:
         _await(server, f"http://127.0.0.1:{port}", log)
-        yield App(f"http://127.0.0.1:{port}", workspace)
+        yield App(f"http://127.0.0.1:{port}", workspace, server.pid)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)

@@ -37,3 +37,6 @@ def test_attention_of_8000_tokens(visit: Callable[[], Visit], real: Model) -> No
     one.click_cell(3, 20, 9, number=1)
     expect(page.get_by_text("What L20H3 looks at most")).to_be_visible(timeout=SLOW_MS)
     expect(page).to_have_url(re.compile("layer=20&head=3"))
+    peak = one.app.peak_gib()
+    print(f"the app's processes took at most {peak:.2f} GiB")
+    assert 0.5 < peak < 7.0, "an 8 GB machine must be enough"
