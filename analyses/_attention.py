@@ -27,6 +27,16 @@ MAX_WEIGHTS = 2_000_000
 """Most rows of the `patterns` table."""
 
 
+def check_shown(model: Model, layers: Sequence[int], layer: int | None, head: int) -> None:
+    """Raise InputError when `layer` is not among the layers read (none: all), or the model has no such head."""
+    read = sorted(set(layers)) or range(model.geometry.n_layers)
+    if layer is not None and layer not in read:
+        known = ", ".join(map(str, read)) if layers else f"0 to {model.geometry.n_layers - 1}"
+        raise InputError(f"option layer = {layer}: the layers that are read are {known}")
+    if head >= model.geometry.n_heads:
+        raise InputError(f"option head = {head}: valid heads are 0 to {model.geometry.n_heads - 1}")
+
+
 @torch.no_grad()
 def read_patterns(model: Model, prompt: str, layers: Sequence[int], progress: Progress) -> Frames:
     """The three frames of attention patterns. Raises InputError as `attention_patterns.run` says."""

@@ -49,7 +49,7 @@ def shown(default: Any, **field_options: Any) -> Any:
 class Inputs:
     """What an analysis looks at: one prompt, or clean/corrupted pairs.
 
-    `set_name` says which set the pairs come from, `note` how many of it were refused and why.
+    `set_name` says which set the pairs come from, `note` what is worth knowing: how many were refused and why.
     """
 
     prompt: str | None = None
@@ -90,9 +90,16 @@ def _just_compute(_part: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFra
     return compute()
 
 
+def _no_objection(_model: Model, _inputs: Inputs, _spec: Any) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Context:
     """How a running analysis speaks to whoever started it.
+
+    A run begins with its first `progress` or `part`: an InputError before that is input refused, and nothing is stored;
+    after it, a run that failed, and it is remembered with its error.
 
     Attributes:
         progress: called with a fraction 0…1 and a few words; raises Cancelled to stop.
@@ -120,6 +127,9 @@ class Analysis:
         columns: the declared columns of each frame.
         example: inputs and options of a worked example on the default model, as `Inputs.as_dict` plus "spec".
         version: raised when results change; part of every run's key.
+        check: (model, inputs, spec); raises InputError for what this model and these inputs cannot show. Called before
+            a run is looked up or computed; for display fields, which `run` does not see when a run is opened again.
+        pictures: spec → the names of the figures that will be drawn, in order; lets a wrong name be refused early.
     """
 
     name: str
@@ -134,6 +144,8 @@ class Analysis:
     columns: dict[str, tuple[Column, ...]]
     example: dict[str, Any]
     version: int = 1
+    check: Callable[[Model, Inputs, Any], None] = _no_objection
+    pictures: Callable[[Any], tuple[str, ...]] | None = None
 
     def accept(self, inputs: Inputs) -> None:
         """Raise InputError when these inputs are not what the analysis needs."""

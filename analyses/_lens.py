@@ -28,7 +28,7 @@ EMBED = -1
 ROWS = 1_000_000
 """Most rows of the `top` table: more is a file for a batch, not a picture."""
 
-TOGETHER = 512
+TOGETHER = 2048
 """Hidden states read in one pass over the unembedding."""
 
 

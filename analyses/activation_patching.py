@@ -146,6 +146,7 @@ ANALYSIS = Analysis(
     run=run,
     figures=_figures,
     columns=COLUMNS,
+    pictures=lambda spec: tuple(dict.fromkeys(spec.sites)),
     example={
         "pairs": [
             {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import plotly.graph_objects as go
 from pydantic import Field
 
-from analyses._attention import MAX_TOKENS, read_patterns
+from analyses._attention import MAX_TOKENS, check_shown, read_patterns
 from analyses._attention_figures import figures
 from analyses._contract import Analysis, Column, Context, Frames, Inputs, Spec, shown
 
@@ -45,6 +45,10 @@ def run(model: Model, inputs: Inputs, spec: PatternSpec, context: Context) -> Fr
             or weights that are not numbers.
     """
     return read_patterns(model, str(inputs.prompt), spec.layers, context.progress)
+
+
+def _check(model: Model, _inputs: Inputs, spec: PatternSpec) -> None:
+    check_shown(model, spec.layers, spec.layer, spec.head)
 
 
 def _figures(frames: Frames, spec: PatternSpec) -> dict[str, go.Figure]:
@@ -85,6 +89,8 @@ ANALYSIS = Analysis(
             Column("token_id", "", "its id"),
         ),
     },
+    check=_check,
+    pictures=lambda _spec: ("layer", "head", "overview"),
     example={
         "prompt": "When John and Mary went to the store, John gave a drink to",
         "spec": {"layers": [23], "layer": 23, "head": 3},

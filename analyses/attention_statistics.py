@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import plotly.graph_objects as go
 from pydantic import Field
 
+from analyses._attention import check_shown
 from analyses._attention_streamed import read_statistics
 from analyses._attention_streamed_figures import figures
 from analyses._contract import Analysis, Column, Context, Frames, Inputs, Spec, shown
@@ -55,6 +56,10 @@ def run(model: Model, inputs: Inputs, spec: StatisticsSpec, context: Context) ->
         model, str(inputs.prompt), layers=spec.layers, sink=spec.sink, window=spec.window, bins=spec.bins,
         keys=spec.keys, progress=context.progress,
     )  # fmt: skip
+
+
+def _check(model: Model, _inputs: Inputs, spec: StatisticsSpec) -> None:
+    check_shown(model, spec.layers, spec.layer, spec.head)
 
 
 def _figures(frames: Frames, spec: StatisticsSpec) -> dict[str, go.Figure]:
@@ -105,6 +110,8 @@ ANALYSIS = Analysis(
             Column("token_id", "", "its id"),
         ),
     },
+    check=_check,
+    pictures=lambda spec: ("heads", "along", "keys") if spec.keys else ("heads", "along"),
     example={
         "prompt": "When John and Mary went to the store, John gave a drink to",
         "spec": {"layer": 23, "head": 3, "window": 4},

@@ -101,6 +101,7 @@ ANALYSIS = Analysis(
     run=run,
     figures=_figures,
     columns=COLUMNS,
+    pictures=lambda _spec: ("heads", "sublayers", "accumulated", "neurons"),
     example={
         "pairs": [
             {

@@ -22,7 +22,8 @@ from pydantic import Field
 
 from analyses._contract import Analysis, Column, Context, Frames, Inputs, Spec, shown
 from analyses._lens import read_lens
-from analyses._lens_figures import figures
+from analyses._lens_figures import PICTURES, figures
+from hooks.errors import InputError
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -63,6 +64,16 @@ def run(model: Model, inputs: Inputs, spec: LensSpec, context: Context) -> Frame
         final_norm=spec.final_norm,
         progress=context.progress,
     )
+
+
+def _check(model: Model, inputs: Inputs, spec: LensSpec) -> None:
+    if spec.position is None:
+        return
+    length = len(model.encode(str(inputs.prompt)))
+    read = sorted({place % length for place in spec.positions}) or list(range(length))
+    if not -length <= spec.position < length or spec.position % length not in read:
+        known = ", ".join(map(str, read)) if spec.positions else f"0 to {length - 1}"
+        raise InputError(f"option position = {spec.position}: the lens can be drawn at {known}")
 
 
 def _figures(frames: Frames, spec: LensSpec) -> dict[str, go.Figure]:
@@ -108,5 +119,7 @@ ANALYSIS = Analysis(
             Column("log_probability", "nats", "its log-probability"),
         ),
     },
+    check=_check,
+    pictures=lambda _spec: PICTURES,
     example={"prompt": "The capital of France is", "spec": {"targets": [" Paris"]}},
 )

@@ -85,7 +85,7 @@ def _answer(state: State, text: str) -> None:
     try:
         with st.spinner("asking the store"):
             answer = workbench().sql(text, limit=LIMIT)
-    except InputError as error:
+    except (InputError, OSError) as error:
         tell(error)
         return
     took = time.perf_counter() - started

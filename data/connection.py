@@ -114,7 +114,9 @@ class Database:
         deadline, pause = time.monotonic() + self.patience, 0.01
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only, config=self._config)
+                # What only reads never spills to the disk: a query too large for memory is refused instead.
+                config = {**self._config, "temp_directory": ""} if read_only else self._config
+                return duckdb.connect(str(self.path), read_only=read_only, config=config)
             except duckdb.Error as error:
                 if not is_busy(error):
                     raise unusable(self.path, error) from error

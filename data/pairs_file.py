@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.aligned_pairs import PromptSet, attempt, not_empty
 from data.sets._contract import Refusal
-from hooks.errors import InputError, unknown
+from hooks.errors import InputError, reason, unknown
 from hooks.pairs import AlignedPair, PromptPair, Tokenises
 
 
@@ -47,7 +47,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as UTF-8 text: {error}") from error
+        raise InputError(f"{file} cannot be read as UTF-8 text: {reason(error)}") from error
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
@@ -55,8 +55,10 @@ def _parse(where: str, line: str) -> PromptPair:
     """One line as a pair, or an error that says where, and which field."""
     try:
         found = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{where}: not JSON of an object: nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: {reason(error)}") from error
     allowed = [field.name for field in fields(PromptPair)]
     if not isinstance(found, dict):
         raise InputError(f"{where}: expected an object with {', '.join(allowed)}, got {type(found).__name__}")

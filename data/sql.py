@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from data import activations
+from data.answers import readable, to_pandas
 from data.connection import Database
 from data.failures import first_line
 from hooks.errors import InputError
@@ -21,14 +21,16 @@ from hooks.errors import InputError
 # MULTI is what DuckDB makes of PIVOT; the connection is read-only and locked whatever the statement.
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
 _VALID = "one SELECT, WITH, FROM, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+_TOO_LONG = "the query was stopped after {:g} s; ask for less, or allow more time"
 
 
 def query(database: Database, captures: Path, sql: str, limit: int, timeout_s: float) -> pd.DataFrame:
     """The result of one reading statement; `attrs["cut"]` says whether rows beyond `limit` were left out.
 
-    Integers and truth values with NULLs come as nullable types, so that a NULL is never mistaken for NaN. The relation
-    `activations` stands beside the tables of the catalogue. Raises InputError for anything else than reading, for SQL
-    that is wrong, and after `timeout_s` seconds.
+    Numbers and truth values with NULLs come as nullable types and text as objects with None, so that a NULL is never
+    mistaken for NaN. What Python has no exact type for (dates, intervals, blobs, maps) comes as the text that DuckDB
+    writes. The relation `activations` stands beside the tables of the catalogue. Raises InputError for anything else
+    than reading, for SQL that is wrong or needs more than the memory limit, and after `timeout_s` seconds.
     """
     if limit < 1 or timeout_s <= 0:
         raise InputError(f"limit {limit} and timeout {timeout_s} must be positive")
@@ -37,8 +39,9 @@ def query(database: Database, captures: Path, sql: str, limit: int, timeout_s: f
         if re.search(r"\bactivations\b", sql, re.IGNORECASE):
             activations.register(connection, captures)
         result = connection.sql(sql)
-        table, cut = _first_rows(result, limit) if result is not None else (pa.table({}), False)
-    frame = _to_pandas(table)
+        names = [] if result is None else result.columns
+        table, cut = (pa.table({}), False) if result is None else _first_rows(readable(result), limit)
+    frame = to_pandas(table, names)
     frame.attrs["cut"] = cut
     return frame
 
@@ -51,9 +54,20 @@ def check_statement(sql: str) -> None:
         raise InputError(f"SQL not understood: {first_line(error)}") from error
     if len(statements) != 1:
         raise InputError(f"{len(statements)} SQL statements given; valid: {_VALID}")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError:
+        # DuckDB knows statements that its Python types have no name for.
+        kind = None
     if kind not in _READING:
-        raise InputError(f"a {kind.name} statement is not allowed, SQL only reads here; valid: {_VALID}")
+        raise InputError(f"{_called(sql, kind)} is not allowed, SQL only reads here; valid: {_VALID}")
+
+
+def _called(sql: str, kind: duckdb.StatementType | None) -> str:
+    """A statement's name as the user wrote it: DuckDB files CHECKPOINT under CALL and INSTALL under LOAD."""
+    words = re.findall(r"[A-Za-z]+", re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL))
+    first = next((word.upper() for word in words if word.upper() != "FORCE"), "")
+    return kind.name if kind is not None and first in ("", "WITH", "FROM", "EXPLAIN") else first
 
 
 @contextmanager
@@ -61,13 +75,32 @@ def _explained(timeout_s: float) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
-        raise InputError(f"the query was stopped after {timeout_s:g} s; ask for less, or allow more time") from error
-    except (duckdb.OutOfMemoryException, duckdb.IOException):
+        raise InputError(_TOO_LONG.format(timeout_s)) from error
+    except duckdb.OutOfMemoryException as error:
+        raise _too_large(error) from error
+    except duckdb.IOException:
         raise
     except duckdb.PermissionException as error:
         raise InputError(f"SQL cannot reach files or settings here: {first_line(error)}") from error
     except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
         raise InputError(f"SQL failed: {first_line(error)}") from error
+    except OSError as error:
+        # What fails in the middle of a stream comes through Arrow, which keeps the words and drops the kind.
+        said = first_line(error)
+        if error.errno is not None or not re.match(r"[A-Za-z-]+( [A-Za-z-]+)* Error: ", said):
+            raise
+        if said.startswith("INTERRUPT"):
+            raise InputError(_TOO_LONG.format(timeout_s)) from error
+        if said.startswith("Out of Memory"):
+            raise _too_large(error) from error
+        raise InputError(f"SQL failed: {said}") from error
+
+
+def _too_large(error: Exception) -> InputError:
+    return InputError(
+        f"the query needs more than the memory limit allows, and nothing asked here is written to disk "
+        f"({first_line(error)}); sort or group fewer rows, or add a WHERE"
+    )
 
 
 @contextmanager
@@ -105,36 +138,3 @@ def _first_rows(result: duckdb.DuckDBPyRelation, limit: int) -> tuple[pa.Table, 
         return pa.Table.from_batches(batches, reader.schema).slice(0, limit), rows > limit
     finally:
         reader.close()
-
-
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Columns under distinct names; a second `a` becomes `a_1`."""
-    frame = pd.DataFrame(index=pd.RangeIndex(table.num_rows))
-    columns: dict[str, pd.Series] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        unique, count = name, 0
-        while unique in columns:
-            count += 1
-            unique = f"{name}_{count}"
-        columns[unique] = _series(column)
-    return pd.DataFrame(columns, index=frame.index)
-
-
-def _series(column: pa.ChunkedArray) -> pd.Series:
-    kind = column.type
-    if pa.types.is_decimal(kind):
-        # Sums of whole numbers arrive as DECIMAL(38, 0).
-        with suppress(pa.ArrowInvalid):
-            column = column.cast(pa.int64() if kind.scale == 0 else pa.float64())
-        kind = column.type
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if numeric and column.null_count:
-        gone = column.is_null().combine_chunks().to_numpy(zero_copy_only=False)
-        filled = column.fill_null(False if pa.types.is_boolean(kind) else 0).combine_chunks()
-        return pd.Series(_masked(filled.to_numpy(zero_copy_only=False), gone))
-    return column.to_pandas()
-
-
-def _masked(values: np.ndarray, gone: np.ndarray) -> pd.api.extensions.ExtensionArray:
-    arrays = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}
-    return arrays.get(values.dtype.kind, pd.arrays.IntegerArray)(values, gone)

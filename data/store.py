@@ -9,7 +9,7 @@ import pandas as pd
 from data import runs, sql
 from data.connection import Database
 from data.runs import RunRecord
-from hooks.errors import InputError
+from hooks.errors import InputError, reason
 
 __all__ = ["RunRecord", "Store"]
 
@@ -25,8 +25,8 @@ class Store:
         self.workspace = Path(workspace)
         try:
             self.workspace.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise InputError(f"workspace {str(workspace)!r} cannot be used as a folder: {error.strerror}") from error
+        except OSError as error:
+            raise InputError(f"workspace {str(workspace)!r} cannot be used as a folder: {reason(error)}") from error
         self.database = Database(self.workspace / "workbench.duckdb", memory_limit, patience)
         with self.database.reading():
             pass

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hooks.errors import InputError
+from hooks.errors import InputError, reason
 
 
 def default_workspace() -> Path:
@@ -20,9 +20,12 @@ def default_workspace() -> Path:
 def exclusive(path: Path, *, block: bool, busy: str = "") -> Iterator[None]:
     """Hold an advisory lock on `path` (created if missing); the system drops it when the process dies, however it dies.
 
-    Raises InputError(busy) when another holder has it and `block` is False.
+    Raises InputError(busy) when another holder has it and `block` is False, and when nothing can be written there.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(f"workspace {str(path.parent)!r} cannot be written to: {reason(error)}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))

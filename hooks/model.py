@@ -93,6 +93,8 @@ class Model:
 
     def single_token(self, text: str) -> int:
         """The id of a text that is one token. Raises InputError showing the pieces otherwise."""
+        if not text:
+            raise InputError("'' is empty: one token is needed, its leading space included")
         ids = self.encode(text)
         if len(ids) != 1:
             raise InputError(f"{text!r} is {len(ids)} tokens ({' | '.join(self.str_tokens(ids))}); one token is needed")

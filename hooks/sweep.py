@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,16 @@ from hooks.capture import run_with_cache
 from hooks.errors import InputError, unknown
 from hooks.fast_sweep import fast
 from hooks.interventions import Intervention
-from hooks.metrics import Metric
+from hooks.metrics import Metric, log_prob, logit_diff
 from hooks.progress import Progress, silent
-from hooks.sweep_jobs import expressible, job_of, why_not
+from hooks.sweep_jobs import expressible, job_of, unchanged, why_not
 
 if TYPE_CHECKING:
     from hooks.model import Model
 
 ENGINES = ("fast", "definition")
+SAMPLE = 2
+"""Full forwards' worth of token rows computed to predict how long all will take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +63,59 @@ class SweepResult:
 
 
 def plan(model: Model, tokens: Tensor, cells: Sequence[Cell], engine: str = "fast") -> SweepPlan:
-    """Count the work of a sweep in full forwards and predict its time from one timed forward of this prompt.
+    """Count the work of a sweep in full forwards and predict its time from a timed forward and a timed sample of cells.
 
-    The fast engine computes a share of a forward for each cell: its tail of the prompt, its remaining layers.
+    The fast engine computes a share of a forward for each cell that changes anything: its tail of the prompt, its
+    remaining layers. Many tails share each product, so that the time is that of the sample, scaled by token rows.
     """
     _known(engine)
     layers, total = model.geometry.n_layers, tokens.shape[1]
-    started = time.perf_counter()
-    run_with_cache(model, tokens, last_only=True)
-    seconds = time.perf_counter() - started
-    forwards = float(len(cells))
-    if engine == "fast" and not why_not(model, total):
-        jobs = [job_of(index, cell, layers, total) for index, cell in enumerate(cells) if expressible(cell)]
-        shares = sum((total - job.start) * (layers - job.layer) / (total * layers) for job in jobs)
-        forwards = 1 + len(cells) - len(jobs) + shares
-    return SweepPlan(len(cells), math.ceil(forwards), forwards * seconds, engine)
+    quick = [cell for cell in cells if expressible(cell)] if engine == "fast" and not why_not(model, total) else []
+    patched = {i.site.whole for cell in quick for i in cell.interventions}
+    base = run_with_cache(model, tokens, patched, last_only=True)
+    forward = _seconds(lambda: run_with_cache(model, tokens, patched, last_only=True))
+    jobs = [job_of(index, cell, layers, total) for index, cell in enumerate(quick)]
+    rows = {job.index: (total - job.start) * (layers - job.layer) for job in jobs if not unchanged(job, base)}
+    slow, work = len(cells) - len(quick), sum(rows.values())
+    seconds = forward * slow
+    if quick:
+        sample = _latest(rows, SAMPLE * total * layers)
+        a_row, a_cell = _rates(model, tokens, [quick[i] for i in sample], sum(rows[i] for i in sample))
+        seconds += forward + a_row * work + a_cell * len(rows)
+    return SweepPlan(len(cells), math.ceil(slow + bool(quick) + work / (total * layers)), seconds, engine)
+
+
+def _latest(rows: dict[int, int], most: int) -> list[int]:
+    """The jobs with the least to compute, up to `most` token rows: side by side they fill the products as all will."""
+    chosen: list[int] = []
+    for index in sorted(rows, key=lambda index: rows[index]):
+        chosen.append(index)
+        most -= rows[index]
+        if most < 0:
+            break
+    return chosen
+
+
+def _rates(model: Model, tokens: Tensor, sample: Sequence[Cell], rows: int) -> tuple[float, float]:
+    """Seconds that the fast engine takes for a token row of one layer, and for a cell's logits over the vocabulary."""
+    if not sample:
+        return 0.0, 0.0
+    narrow, wide = logit_diff(0, 1), log_prob(0)
+    none, layered, whole = (
+        _seconds(lambda chosen=chosen, metric=metric: fast(model, tokens, chosen, [metric]))  # type: ignore[misc]
+        for chosen, metric in (((), narrow), (sample, narrow), (sample, wide))
+    )
+    return max(0.0, layered - none) / rows, max(0.0, whole - layered) / len(sample)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The shorter of two times: the first may warm something up, either may be disturbed."""
+    taken = []
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
 
 
 def run_sweep(

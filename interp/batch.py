@@ -20,10 +20,11 @@ import pandas as pd
 import yaml
 
 from analyses._registry import get
-from hooks.errors import Cancelled, InputError
+from hooks.errors import Cancelled, InputError, reason, said
 from hooks.progress import Progress
 from interp.executor import Executor, InThisProcess
 from interp.inputs import Request
+from interp.model_names import check_model
 from interp.runs import read_spec
 from interp.workbench import Workbench
 
@@ -45,15 +46,18 @@ class BatchItem:
 
 
 def read_batch(file: Path) -> list[BatchItem]:
-    """Read and expand a batch file; every option is validated before anything runs.
+    """Read and expand a batch file; whatever can be told without a model is checked before anything runs.
 
     Raises:
-        InputError: unreadable file, unknown keys, unknown analyses, options that do not validate.
+        InputError: unreadable file, unknown keys, an empty list, unknown analyses, options that do not validate, inputs
+            that are incomplete, name no set or file there is, or are not what an analysis reads.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"batch file {file} cannot be read: {' '.join(str(error).split())}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"batch file {file} is not YAML: {' '.join(str(error).split())}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"batch file {file} cannot be read: {reason(error)}") from error
     keys = ("models", "inputs", "analyses")
     if (
         not isinstance(content, dict)
@@ -66,13 +70,27 @@ def read_batch(file: Path) -> list[BatchItem]:
     models = [_model(entry) for entry in content["models"]]
     requests = [Request.from_dict(_mapping(entry, "inputs")) for entry in content["inputs"]]
     specs = [one for entry in content["analyses"] for one in _grid(_mapping(entry, "analyses"))]
+    if empty := [key for key in keys if not content[key]]:
+        raise InputError(f"batch file {file} asks for nothing: {' and '.join(empty)} must name at least one")
+    for request, (analysis, _) in itertools.product(requests, specs):
+        request.check(get(analysis))
     return [BatchItem(m, d, a, r, s) for (m, d), r, (a, s) in itertools.product(models, requests, specs)]
+
+
+def check_models(items: Sequence[BatchItem], workspace: Path) -> None:
+    """Refuse a batch that names a model or dtype that does not exist, before its first run. Raises InputError."""
+    for model, dtype in dict.fromkeys((item.model, item.dtype) for item in items):
+        check_model(model, dtype, workspace)
 
 
 def run_batch(
     bench: Workbench, items: Sequence[BatchItem], progress: Progress, executor: Executor | None = None
 ) -> pd.DataFrame:
-    """Run the items; one row each with its key, status and error. Finished runs are answered from the store."""
+    """Run the items; one row each with its key, status and error. Finished runs are answered from the store.
+
+    Raises InputError, before the first run, for a model that does not exist.
+    """
+    check_models(items, bench.workspace)
     chosen = executor or InThisProcess()
     rows: list[dict[str, Any]] = []
     for index, outcome in enumerate(chosen.map(lambda item: _run_one(bench, item), items)):
@@ -91,7 +109,7 @@ def _run_one(bench: Workbench, item: BatchItem) -> dict[str, Any]:
     except Cancelled:
         raise
     except Exception as error:
-        return {"run": "", "status": "failed", "seconds": 0.0, "error": f"{type(error).__name__}: {error}"}
+        return {"run": "", "status": "failed", "seconds": 0.0, "error": said(error)}
     return {"run": done.key, "status": "reused" if done.reused else "done", "seconds": done.seconds, "error": ""}
 
 

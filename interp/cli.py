@@ -11,6 +11,7 @@ import click
 from hooks.errors import Cancelled, InputError
 from interp.cli_batch import batch, rerun
 from interp.cli_capture import capture
+from interp.cli_errors import TRACEBACK_OPTION, Whole, fail
 from interp.cli_run import export, run
 from interp.cli_tell import analyses, doctor, models, runs, sets, sql
 from interp.version import VERSION
@@ -18,17 +19,15 @@ from interp.version import VERSION
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="interp")
-@click.option("--traceback", is_flag=True, help="show the whole traceback of an error")
 @click.option("--workspace", metavar="FOLDER", help="folder for models, captures and results [default: ./workspace]")
-def cli(traceback: bool, workspace: str | None) -> None:
+def cli(workspace: str | None) -> None:
     """Open a language model, see what it computes, intervene, and leave with the figure and its script."""
-    os.environ["INTERP_TRACEBACK"] = "1" if traceback else ""
     if workspace:
         os.environ["INTERP_WORKSPACE"] = workspace
 
 
 @cli.command()
-@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535), help="port on this machine")
+@click.option("--port", default=8501, show_default=True, type=Whole(1, 65535), help="port on this machine")
 @click.option(
     "--address", default="127.0.0.1", show_default=True, help="address to listen on; others can reach all but 127.0.0.1"
 )
@@ -41,28 +40,23 @@ def app(port: int, address: str) -> None:
 
 for command in (models, analyses, sets, capture, run, batch, runs, sql, export, rerun, doctor):
     cli.add_command(command)
+for command in (cli, *cli.commands.values()):
+    # After the command's name as well, where it comes to mind once something has gone wrong.
+    command.params.append(TRACEBACK_OPTION)
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of `interp` and `python -m interp`: errors of input become one line on stderr and exit code 2."""
+    os.environ["INTERP_TRACEBACK"] = ""
     try:
         return cli.main(arguments, prog_name="interp", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
-    except (InputError, OSError) as error:
-        _fail(error, 2)
+    except (click.ClickException, InputError, OSError) as error:
+        fail(error, 2)
     except (Cancelled, click.Abort, KeyboardInterrupt):
         click.echo("stopped; what was finished is kept, run the same command again to go on", err=True)
         sys.exit(130)
     except Exception as error:
-        _fail(error, 1)
-
-
-def _fail(error: Exception, code: int) -> None:
-    if os.environ.get("INTERP_TRACEBACK"):
-        raise error
-    what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    hint = "" if isinstance(error, InputError) else " (interp --traceback … shows where)"
-    click.echo(f"error: {' '.join(what.split())}{hint}", err=True)
-    sys.exit(code)
+        fail(error, 1)

@@ -13,6 +13,7 @@ from hooks.errors import InputError
 from hooks.plan import KEEPS, STORED, CapturePlan
 from interp.captures import Captured, read_prompts, sites_of
 from interp.captures import capture as keep
+from interp.cli_errors import OneOf, Whole
 from interp.cli_run import INPUT_NAMES
 from interp.console import INPUT_OPTIONS, JSON_OPTION, MODEL_OPTIONS, Reporter, say, with_options
 from interp.inputs import Request
@@ -26,21 +27,21 @@ from interp.workbench import Workbench
     "--site", "sites", multiple=True, help="TransformerLens name, or a kind such as resid_post; may be repeated"
 )
 @click.option(
-    "--layer", "layers", multiple=True, type=click.IntRange(0), help="layers for kinds [default: all]; may be repeated"
+    "--layer", "layers", multiple=True, type=Whole(0), help="layers for kinds [default: all]; may be repeated"
 )
 @click.option(
     "--tokens", default="all", show_default=True, metavar="WHICH",
     help="tokens to keep: all, last, A:B as a Python slice, or random:K a prompt (drawn with --seed)",
 )  # fmt: skip
 @click.option(
-    "--store-dtype", type=click.Choice(list(STORED)), default="float32", help="number format on disk [float32]"
+    "--store-dtype", type=OneOf(list(STORED)), default="float32", help="number format on disk [float32]"
 )
 @click.option(
-    "--keep", "kept", type=click.Choice(KEEPS), default="values", show_default=True,
+    "--keep", "kept", type=OneOf(KEEPS), default="values", show_default=True,
     help="statistics: norm, mean and largest channel of every vector alone",
 )  # fmt: skip
-@click.option("--generate", type=click.IntRange(0), default=0, help="greedy tokens to add to every prompt first")
-@click.option("--row-tokens", type=click.IntRange(1), default=1024, show_default=True, help="tokens computed together")
+@click.option("--generate", type=Whole(0), default=0, help="greedy tokens to add to every prompt first")
+@click.option("--row-tokens", type=Whole(1), default=1024, show_default=True, help="tokens computed together")
 @click.option("--prompts", "lines", metavar="FILE", help="a prompt a line, or JSONL with text")
 @click.option("--plan", "plan_only", is_flag=True, help="only say what it would cost")
 @click.option("--list", "listing", is_flag=True, help="list the captures of this workspace")
@@ -70,8 +71,10 @@ def _capture(
     if not sites:
         raise InputError("a capture needs at least one --site, e.g. --site resid_post")
     bench, report = Workbench(), Reporter()
-    loaded = bench.model(model, dtype=dtype, device=device, progress=report)
     request = Request.from_dict({key: values[key] for key in INPUT_NAMES})
+    if lines is None:
+        request.check()
+    loaded = bench.model(model, dtype=dtype, device=device, progress=report)
     prompts = read_prompts(loaded, request, lines)
     plan = CapturePlan(
         sites_of(loaded, sites, layers), tokens, store_dtype, row_tokens, int(values["seed"]), kept, generate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
@@ -10,6 +11,8 @@ import pandas as pd
 from analyses._registry import registry
 from data import prompt_sets
 from hooks.checkpoints import catalogue
+from interp.answers import answer_records, answer_table
+from interp.cli_errors import Whole
 from interp.console import JSON_OPTION, MODEL_OPTIONS, Reporter, say, with_options
 from interp.workbench import Workbench
 
@@ -52,14 +55,23 @@ def runs(as_json: bool) -> None:
     say(Workbench().runs(), as_json)
 
 
+class QueryCommand(click.Command):
+    """A command whose argument may begin with a remark, `-- like this`, which is no option: no option has spaces."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remarks = [] if "--" in args else [word for word in args if word.startswith("-") and re.search(r"\s", word)]
+        options = [word for word in args if word not in remarks]
+        return super().parse_args(ctx, [*options, "--", *remarks] if remarks else options)
+
+
 @with_options(JSON_OPTION)
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query")
-@click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1), help="rows at most")
+@click.option("--limit", default=10_000, show_default=True, type=Whole(1), help="rows at most")
 def sql(query: str, limit: int, as_json: bool) -> None:
     """Ask the store one read-only question, e.g. "SELECT analysis, count(*) FROM runs GROUP BY ALL"."""
     answer = Workbench().sql(query, limit=limit)
-    say(answer, as_json)
+    say(answer_records(answer) if as_json else answer_table(answer), as_json)
     if answer.attrs.get("cut"):
         click.echo(f"only the first {limit} rows are shown; --limit raises that", err=True)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 import click
 import pandas as pd
 
+from interp.cli_errors import OneOf, Whole
 from interp.runs import records
 
 MODEL_OPTIONS = (
@@ -21,7 +23,7 @@ MODEL_OPTIONS = (
         ["--dtype"],
         default="float32",
         show_default=True,
-        type=click.Choice(["float32", "bfloat16", "float16"]),
+        type=OneOf(["float32", "bfloat16", "float16"]),
         help="number format of the weights",
     ),
     click.Option(["--device"], default="cpu", show_default=True, help="torch device"),
@@ -33,10 +35,26 @@ INPUT_OPTIONS = (
     click.Option(["--answer"], help="the token that is right for the clean prompt, with its leading space"),
     click.Option(["--distractor"], help="the token that is right for the corrupted prompt"),
     click.Option(["--set"], help="a shipped prompt set; `interp sets` lists them"),
-    click.Option(["--limit"], type=click.IntRange(1), default=32, show_default=True, help="pairs to take from the set"),
-    click.Option(["--seed"], type=int, default=0, show_default=True, help="seed of the set"),
+    click.Option(["--limit"], type=Whole(1), default=32, show_default=True, help="pairs to take from the set"),
+    click.Option(["--seed"], type=Whole(), default=0, show_default=True, help="seed of the set"),
     click.Option(["--file"], help="pairs of your own: a JSON object a line with clean, corrupted, answer, distractor"),
 )
+_NEEDED_FOR = {
+    "prompt": {"prompt"}, "clean": {"pair"}, "corrupted": {"pair"}, "answer": {"pair"}, "distractor": {"pair"},
+    **{name: {"pair", "pairs"} for name in ("set", "limit", "seed", "file")},
+}  # fmt: skip
+
+
+def input_options(needs: Iterable[str]) -> list[click.Option]:
+    """The input options of an analysis; those it has no use for are not listed, but refused in words."""
+    options = []
+    for option in INPUT_OPTIONS:
+        told = copy(option)
+        told.hidden = not _NEEDED_FOR[str(option.name)] & set(needs)
+        options.append(told)
+    return options
+
+
 JSON_OPTION = click.Option(["--json", "as_json"], is_flag=True, help="print JSON")
 
 

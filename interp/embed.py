@@ -92,8 +92,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
     readers = {".svg": _from_svg, ".png": _from_png, ".pdf": _from_pdf, ".html": _from_html, ".parquet": _from_parquet,
                ".csv": _from_csv, ".json": _from_sidecar}  # fmt: skip
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; {ours}")
     if suffix not in readers:
-        raise unknown("figure format", suffix or path.name, FORMATS)
+        raise InputError(f"{path}: {unknown('figure format', suffix or path.name, FORMATS)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; {ours}")
     try:
@@ -102,8 +104,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise
     except Exception as problem:
         # Four parsers with an exception hierarchy each: whatever they raise, the file is not one of ours or is damaged.
-        reason = f"{type(problem).__name__}: {problem}"
-        raise InputError(f"{path}: not a readable {suffix[1:].upper()} file ({reason}); {ours}") from problem
+        raise InputError(f"{path}: not a readable {suffix[1:].upper()} file, or a damaged one; {ours}") from problem
     if text is None:
         raise InputError(f"{path}: no recipe inside; {ours}")
     return from_json(text, str(path))

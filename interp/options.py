@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from annotated_types import Ge, Gt, Le, Lt
@@ -12,6 +12,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from analyses._contract import Spec
+from interp.cli_errors import OneOf
+
+_METAVARS = {str: "TEXT", int: "N", float: "NUMBER"}
 
 
 def spec_options(spec: type[Spec]) -> list[click.Option]:
@@ -26,16 +29,16 @@ def given(spec: type[Spec], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_type(annotation: Any) -> tuple[Any, bool]:
-    """(the element type, whether many are accepted) of a field annotation; `X | None` counts as X."""
+    """(the element type, whether many are accepted) of an annotation; `X | None` and `Annotated[X, …]` count as X."""
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(a for a in get_args(annotation) if a is not type(None))
-    if get_origin(annotation) in (tuple, list):
-        return get_args(annotation)[0], True
-    return annotation, False
+    many = get_origin(annotation) in (tuple, list)
+    element = get_args(annotation)[0] if many else annotation
+    return (get_args(element)[0] if get_origin(element) is Annotated else element), many
 
 
 def bounds(field: FieldInfo) -> str:
-    """The field's limits in words, e.g. `1 ≤ value ≤ 50`; empty when there are none."""
+    """The field's limits in words, e.g. `≥ 1 and ≤ 50`; empty when there are none."""
     signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
     found = [
         f"{sign} {getattr(m, at)}" for m in field.metadata for kind, (sign, at) in signs.items() if isinstance(m, kind)
@@ -51,16 +54,23 @@ def choices(annotation: Any) -> Sequence[str]:
 def _option(name: str, field: FieldInfo) -> click.Option:
     element, many = plain_type(field.annotation)
     flag = f"--{name.replace('_', '-')}"
-    default = None if field.default is PydanticUndefined else field.default
-    text = "; ".join(part for part in (field.description or "", bounds(field), _shown(default, many)) if part)
+    text = _help(field, many)
     if element is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=text)
     named = choices(element)
-    metavar = None if named else getattr(element, "__name__", str(element)).upper()
-    kind = click.Choice(list(named)) if named else click.STRING
+    metavar = None if named else _METAVARS.get(element, "VALUE")
+    kind = OneOf(list(named)) if named else click.STRING
     return click.Option([flag, name], multiple=many, type=kind, metavar=metavar, default=None, help=text)
 
 
-def _shown(default: Any, many: bool) -> str:
-    repeat = "may be repeated, " if many else ""
-    return f"[{repeat}default: {', '.join(map(str, default)) or 'none' if isinstance(default, tuple) else default}]"
+def _help(field: FieldInfo, many: bool) -> str:
+    """The description, then in brackets what a user may write; a default of nothing is told by the description."""
+    default = field.default
+    if isinstance(default, tuple):
+        default = ", ".join(map(str, default)) or None
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    known = default is not None and default is not PydanticUndefined
+    notes = ["may be repeated" if many else "", bounds(field), f"default: {default}" if known else ""]
+    told = ", ".join(note for note in notes if note)
+    return (field.description or "") + (f"  [{told}]" if told else "")

@@ -13,19 +13,23 @@ import pandas as pd
 import plotly.graph_objects as go
 from pydantic import ValidationError
 
-from analyses._contract import Analysis, Context, Frames, Inputs, Spec
+from analyses._contract import Analysis, Frames, Inputs, Spec
 from analyses._registry import get
 from data.store import RunRecord, Store
-from hooks.errors import Cancelled, InputError, unknown
+from hooks.errors import Cancelled, InputError, said, unknown
 from hooks.progress import Progress, silent
 from interp.export import export_figure, export_frames
+from interp.finding import find
 from interp.keys import run_key
 from interp.recipe import build_recipe
 from interp.script import command_line
 from interp.version import VERSION
+from interp.watch import Watch
 
 if TYPE_CHECKING:
     from hooks.model import Model
+
+__all__ = ["Run", "compute", "find", "read_spec", "records", "reopen"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,21 +128,23 @@ def compute(
 ) -> Run:
     """Answer a run from the store, or compute and keep it; parts finished before an interruption are not repeated.
 
-    `fresh` computes even what is stored, without reading or writing the store.
+    Input that is refused before the analysis has begun leaves nothing behind; what fails later is remembered with its
+    error. `fresh` computes even what is stored, without reading or writing the store.
     """
     analysis.accept(inputs)
+    analysis.check(model, inputs, spec)
     key = run_key(analysis, model, inputs, spec)
     if not fresh and (found := _stored(store, key, spec)):
         return found
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-    context = Context(progress) if fresh else Context(progress, lambda part, make: _part(store, key, part, make))
     told = inputs.as_dict() | {"request": request or {}}
     record = RunRecord(key, analysis.name, analysis.version, model.identity.as_dict(), told,
                        spec.model_dump(mode="json"), checks or {}, "done", "", 0.0, created)  # fmt: skip
+    watch = Watch(progress, None if fresh else store, key)
     try:
-        frames = analysis.conform(analysis.run(model, inputs, spec, context))
+        frames = analysis.conform(analysis.run(model, inputs, spec, watch.context))
     except (Exception, KeyboardInterrupt) as error:
-        if not fresh:
+        if not fresh and (watch.begun or not isinstance(error, InputError)):
             _remember_failure(store, record, error, time.perf_counter() - started)
         raise
     seconds = time.perf_counter() - started
@@ -158,19 +164,6 @@ def reopen(store: Store, key: str, display: dict[str, Any] | None = None) -> Run
                record.seconds, record.created, reused=True)  # fmt: skip
 
 
-def find(store: Store, key: str) -> RunRecord:
-    """A run's record by key or by an unambiguous beginning of it."""
-    keys = [str(k) for k in store.list_runs()["key"]]
-    matches = [k for k in keys if k.startswith(key)] if key else []
-    if len(matches) != 1:
-        raise (
-            unknown("run", key, keys) if not matches else InputError(f"run {key!r} is ambiguous: {', '.join(matches)}")
-        )
-    record = store.find_run(matches[0])
-    assert record is not None
-    return record
-
-
 def _stored(store: Store, key: str, spec: Spec) -> Run | None:
     record = store.find_run(key)
     if record is None or record.status != "done":
@@ -178,15 +171,7 @@ def _stored(store: Store, key: str, spec: Spec) -> Run | None:
     return reopen(store, key, {k: v for k, v in spec.model_dump(mode="json").items() if k in spec.display_fields()})
 
 
-def _part(store: Store, key: str, part: str, make: Any) -> pd.DataFrame:
-    kept = store.load_part(key, part)
-    if kept is None:
-        kept = make()
-        store.save_part(key, part, kept)
-    return kept
-
-
 def _remember_failure(store: Store, record: RunRecord, error: BaseException, seconds: float) -> None:
     stopped = isinstance(error, Cancelled | KeyboardInterrupt)
-    status = {"status": "cancelled" if stopped else "failed", "error": f"{type(error).__name__}: {error}"}
+    status = {"status": "cancelled" if stopped else "failed", "error": said(error)}
     store.save_run(RunRecord(**vars(record) | status | {"seconds": seconds}), {})

@@ -68,9 +68,16 @@ class Workbench:
             inputs: `prompt=…`, or `clean=…, corrupted=…, answer=…, distractor=…`, or `set=…, limit=…, seed=…`, or
                 `file=…`.
         """
-        request = Request.from_dict(inputs)
+        request, options = self.check(analysis, spec, **inputs)
         loaded = self.model(model, progress=progress) if isinstance(model, str) else model
-        return self.run_inputs(analysis, loaded, request.resolve(loaded), spec, request.as_dict(), progress)
+        return self.run_inputs(analysis, loaded, request.resolve(loaded), options, request.as_dict(), progress)
+
+    def check(self, analysis: str, spec: dict[str, Any] | Spec | None = None, **inputs: Any) -> tuple[Request, Spec]:
+        """What `run` would be asked, refused here when that can be told without loading a model. Raises InputError."""
+        chosen, request = get(analysis), Request.from_dict(inputs)
+        options = spec if isinstance(spec, Spec) else read_spec(chosen, spec or {})
+        request.check(chosen)
+        return request, options
 
     def run_inputs(
         self,
@@ -86,6 +93,9 @@ class Workbench:
         """`run` for inputs that are already resolved; `fresh` computes even what is stored and keeps nothing."""
         chosen = get(analysis)
         options = spec if isinstance(spec, Spec) else read_spec(chosen, spec or {})
+        # Before the trust checks, which take longer than saying no.
+        chosen.accept(inputs)
+        chosen.check(model, inputs, options)
         checks = self.checks(model)
         return compute(
             self.store, chosen, model, inputs, options, request=request, checks=checks, progress=progress, fresh=fresh

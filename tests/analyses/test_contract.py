@@ -63,6 +63,8 @@ def test_runs_and_draws_from_stored_frames(analysis: Analysis, need: str, tiny: 
     assert all(len(frame) for frame in done.frames.values())
     again = reopen(store, done.key)
     assert again.reused
+    if analysis.pictures is not None:
+        assert tuple(again.figures()) == analysis.pictures(spec), "the names told beforehand are those drawn"
     for name, frame in done.frames.items():
         assert frame_digest(again.frames[name]) == frame_digest(frame), f"{name} did not survive the store"
     for name, figure in again.figures().items():

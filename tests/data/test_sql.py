@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -66,11 +65,11 @@ def test_reading_files_and_writing_inside_a_select_are_refused(store: Store, sql
         ("COPY runs FROM '/etc/passwd'", "COPY"),
         ("EXPORT DATABASE '/tmp/interp-export'", "EXPORT"),
         ("ATTACH '/tmp/interp.duckdb' AS other", "ATTACH"),
-        ("INSTALL httpfs", "LOAD"),
+        ("INSTALL httpfs", "INSTALL"),
         ("LOAD httpfs", "LOAD"),
         ("PRAGMA database_list", "PRAGMA"),
         ("SET enable_external_access = true", "SET"),
-        ("RESET memory_limit", "SET"),
+        ("RESET memory_limit", "RESET"),
         ("CREATE TABLE t (i INTEGER)", "CREATE"),
         ("CREATE TEMP VIEW v AS SELECT 1", "CREATE"),
         ("INSERT INTO meta VALUES ('a', 'b')", "INSERT"),
@@ -79,15 +78,18 @@ def test_reading_files_and_writing_inside_a_select_are_refused(store: Store, sql
         ("DROP TABLE runs", "DROP"),
         ("ALTER TABLE runs ADD COLUMN a INTEGER", "ALTER"),
         ("CALL force_checkpoint()", "CALL"),
-        ("CHECKPOINT", "CALL"),
-        ("USE memory", "SET"),
-        ("BEGIN TRANSACTION", "TRANSACTION"),
+        ("CHECKPOINT", "CHECKPOINT"),
+        ("/* a remark */ FORCE CHECKPOINT", "CHECKPOINT"),
+        ("IMPORT DATABASE 'x'", "IMPORT"),
+        ("EXECUTE prepared", "EXECUTE"),
+        ("UPDATE EXTENSIONS", "UPDATE"),
+        ("WITH a AS (SELECT 1) DELETE FROM meta", "DELETE"),
+        ("USE memory", "USE"),
+        ("-- first\nBEGIN TRANSACTION", "BEGIN"),
     ],
 )
-def test_other_statements_are_refused_by_kind(store: Store, sql: str, kind: str) -> None:
-    with pytest.raises(
-        InputError, match=rf"a \w*{kind}\w* statement is not allowed, SQL only reads here; valid: one SEL"
-    ):
+def test_other_statements_are_refused_by_the_name_the_user_wrote(store: Store, sql: str, kind: str) -> None:
+    with pytest.raises(InputError, match=rf"^{kind} is not allowed, SQL only reads here; valid: one SELECT"):
         store.query(sql)
 
 
@@ -174,9 +176,3 @@ def test_nulls_and_nan_and_types_are_told_apart(store: Store) -> None:
     assert totals["total"].dtype == "int64"
     assert totals.columns.tolist() == ["total", "n", "d", "d_1"]
     assert totals["d"].tolist() == [1.5]
-
-
-def test_results_too_large_for_memory_are_an_error(tmp_path: Path) -> None:
-    small = Store(tmp_path, memory_limit="60MB")
-    with pytest.raises(InputError, match=r"more than the memory limit|no space left"):
-        small.query("SELECT len(list(range)) FROM range(300_000_000)")

@@ -14,8 +14,11 @@ from hooks.model import Model
 
 @pytest.mark.parametrize("spec", [""])
 def test_an_empty_prompt_is_refused(tiny: Model, spec: str) -> None:
-    for ask in (tiny.encode, tiny.tokens, tiny.single_token):
-        with pytest.raises(InputError, match="the prompt is empty"):
+    for ask, said in (
+        (tiny.encode, "the prompt is empty"), (tiny.tokens, "the prompt is empty"),
+        (tiny.single_token, "'' is empty: one token is needed"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
             ask(spec)
 
 

@@ -69,7 +69,7 @@ def test_every_command_has_help(interp: Terminal, command: tuple[str, ...]) -> N
 BAD = {
     "unknown analysis": (("run", "activation_patchin", "--prompt", "hello"), "activation_patching"),
     "unknown model": (("run", "activation_patching", "--model", "smollm2-135", *PATCHING[4:]), "smollm2-135m"),
-    "no input": (("run", "activation_patching", "--model", "toy:random"), "--prompt"),
+    "no input": (("run", "activation_patching", "--model", "toy:random"), "--clean"),
     "two inputs": ((*PATCHING, "--prompt", "x"), "exactly one"),
     "half a pair": ((*PATCHING[:8],), "--answer"),
     "wrong input": (("run", "activation_patching", "--model", "toy:random", "--prompt", "hello"), "--clean"),

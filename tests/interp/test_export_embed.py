@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,19 @@ def test_files_without_a_recipe_say_so(tmp_path) -> None:
         read_recipe(tmp_path / "none.svg")
     with pytest.raises(InputError, match=r"unknown figure format '\.docx'"):
         read_recipe(tmp_path / "f.docx")
+    (tmp_path / "folder.svg").mkdir()
+    for folder in (tmp_path, tmp_path / "folder.svg"):
+        with pytest.raises(InputError, match=r"this is a folder; recipes are read from"):
+            read_recipe(folder)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "parquet"])
+def test_a_damaged_file_is_told_without_the_names_of_libraries(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"f.{ending}"
+    path.write_bytes(b"\x00 nothing of the kind")
+    with pytest.raises(InputError, match=rf"not a readable {ending.upper()} file, or a damaged one; recipes") as caught:
+        read_recipe(path)
+    assert "Error" not in str(caught.value)
 
 
 def test_a_recipe_survives_a_drawing_program_that_renames_prefixes(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,7 @@ import pytest
 from analyses import activation_patching
 from analyses._contract import Inputs
 from hooks.errors import Cancelled, InputError
-from hooks.pairs import PromptPair
-from interp.runs import read_spec
+from interp.runs import find, read_spec
 from interp.workbench import Workbench
 from tests.pairs import OTHER, PAIR
 
@@ -62,15 +62,89 @@ def test_interrupted_run_goes_on_where_it_stopped(bench: Workbench, monkeypatch:
     assert seen == [first, second, second], "the first pair was kept, only the second is computed again"
 
 
-def test_failed_run_is_remembered_with_its_error_and_can_be_run_again(bench: Workbench) -> None:
-    bad = Inputs(pairs=(PromptPair(PAIR.clean, PAIR.clean, PAIR.answer, PAIR.distractor),))
-    with pytest.raises(InputError):
-        patch(bench, bad)
+def test_failed_run_is_remembered_with_its_error_and_can_be_run_again(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_anything: Any) -> Any:
+        raise InputError("the values of pair 0 are not finite numbers")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(activation_patching, "sweep_frame", fails)
+        with pytest.raises(InputError):
+            patch(bench)
     row = bench.runs().iloc[0]
-    assert row["status"] == "failed"
-    assert "nothing to patch" in row["error"]
+    assert (row["status"], row["error"]) == ("failed", "the values of pair 0 are not finite numbers")
     with pytest.raises(InputError, match="failed"):
         bench.reopen(row["key"])
+    assert not patch(bench).reused
+
+
+REFUSED: dict[str, tuple[Inputs, dict[str, Any]]] = {
+    "identical prompts": (Inputs(pairs=(replace(PAIR, corrupted=PAIR.clean),)), {}),
+    "unequal length": (Inputs(pairs=(replace(PAIR, corrupted=PAIR.corrupted + " and"),)), {}),
+    "answer of several tokens": (Inputs(pairs=(replace(PAIR, answer=" Mary and"),)), {}),
+    "empty answer": (Inputs(pairs=(replace(PAIR, answer=""),)), {}),
+    "absent layer": (BOTH, {"layers": [3]}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_input_refused_before_computing_is_no_run(bench: Workbench, case: str) -> None:
+    with pytest.raises(InputError):
+        patch(bench, *REFUSED[case])
+    assert bench.runs().empty
+
+
+def test_a_crash_before_the_first_step_is_a_failed_run(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashes(*_anything: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(activation_patching, "align", crashes)
+    with pytest.raises(ZeroDivisionError):
+        patch(bench)
+    assert list(bench.runs()["error"]) == ["ZeroDivisionError: a mistake of ours"]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "spec", "named"),
+    [
+        ("attention_patterns", {"head": 12}, "valid heads are 0 to"),
+        ("attention_patterns", {"layer": 3}, "0 to 2"),
+        ("attention_patterns", {"layers": [0], "layer": 1}, "read are 0"),
+        ("attention_statistics", {"head": 12}, "valid heads are 0 to"),
+        ("logit_lens", {"positions": [0], "position": 1}, "drawn at 0"),
+        ("logit_lens", {"position": 99}, "drawn at 0 to"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_it_is_stored_and_when_it_is_stored(
+    bench: Workbench, analysis: str, spec: dict[str, Any], named: str
+) -> None:
+    model, inputs = bench.model("toy:random"), Inputs(prompt=PAIR.clean)
+    with pytest.raises(InputError, match=named):
+        bench.run_inputs(analysis, model, inputs, spec)
+    assert bench.runs().empty
+    computed = {name: value for name, value in spec.items() if name in ("layers", "positions")}
+    bench.run_inputs(analysis, model, inputs, computed)
+    with pytest.raises(InputError, match=named):
+        bench.run_inputs(analysis, model, inputs, spec)
+
+
+def test_an_unknown_run_offers_the_nearest_or_the_latest_few(bench: Workbench) -> None:
+    with pytest.raises(InputError, match="no runs in this workspace yet"):
+        find(bench.store, "feedface")
+    keys = [patch(bench, spec={"layers": [0], "direction": "noising", "sites": [site]}).key for site in
+            ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")]  # fmt: skip
+    typed = keys[0][:8] + "-" + keys[0][9:]
+    with pytest.raises(InputError, match=f"did you mean '{keys[0]}'"):
+        find(bench.store, typed)
+    with pytest.raises(InputError) as caught:
+        find(bench.store, "zzzzzzzz")
+    said = str(caught.value)
+    assert sum(key in said for key in keys) == 3
+    assert "(5 in all)" in said
+    assert "`interp runs`" in said
+    with pytest.raises(InputError, match="the run key is empty"):
+        find(bench.store, "")
 
 
 def test_reopened_run_equals_the_computed_one(bench: Workbench) -> None:

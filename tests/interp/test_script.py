@@ -55,6 +55,9 @@ def test_batch_file_gives_the_same_run(done: Run, bench: Workbench, tmp_path: Pa
     assert list(table["status"]) == ["reused"]
 
 
+WHOLE = {"models": ["toy:random"], "inputs": [ASKED], "analyses": [{"analysis": "activation_patching"}]}
+
+
 def write(folder: Path, **content: object) -> Path:
     file = folder / "batch.yaml"
     file.write_text(yaml.safe_dump(content))
@@ -97,6 +100,12 @@ def test_batch_expands_models_inputs_and_grids_and_survives_a_failure(bench: Wor
             {"models": [], "inputs": [], "analyses": [{"analysis": "activation_patching", "spec": {"layer": 1}}]},
             "layer",
         ),
+        ({"models": [], "inputs": [], "analyses": []}, "asks for nothing: models and inputs and analyses"),
+        (WHOLE | {"inputs": [{"set": "ioj"}]}, "did you mean 'ioi'"),
+        (WHOLE | {"inputs": [{"prompt": "x"}]}, "activation_patching needs one pair"),
+        (WHOLE | {"inputs": [ASKED | {"answer": ""}]}, "the answer is empty"),
+        (WHOLE | {"inputs": [{"set": "ioi", "limit": "many"}]}, "limit = 'many' must be a whole number"),
+        (WHOLE | {"inputs": [{"file": "nothing.jsonl"}]}, "there is no such file"),
     ],
 )
 def test_bad_batch_files_are_refused_before_anything_runs(
@@ -104,3 +113,47 @@ def test_bad_batch_files_are_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(InputError, match=named):
         read_batch(write(tmp_path, **content))
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("smollm2-135", "did you mean 'smollm2-135m'"),
+        ("toy:randm", "did you mean 'toy:random'"),
+        ("./nothing", "no such file or folder"),
+        ("nothing.gguf", "no such file or folder"),
+        ({"model": "toy:random", "dtype": "float8"}, "unknown dtype 'float8'"),
+    ],
+)
+def test_a_model_that_does_not_exist_stops_a_batch_before_its_first_run(
+    bench: Workbench, interp: Terminal, tmp_path: Path, model: object, named: str
+) -> None:
+    file = write(tmp_path, **(WHOLE | {"models": ["toy:random", model]}))
+    with pytest.raises(InputError, match=named):
+        run_batch(bench, read_batch(file), lambda _f, _l: None)
+    assert bench.runs().empty
+    for words in (("batch", str(file)), ("batch", str(file), "--plan")):
+        result = interp(*words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert named in result.stderr
+
+
+def test_a_failed_member_is_told_whole(interp: Terminal, tmp_path: Path) -> None:
+    file = write(tmp_path, **(WHOLE | {"inputs": [ASKED, ASKED | {"answer": " Mary and then some more"}]}))
+    result = interp("batch", str(file))
+    assert result.exit_code == 1
+    assert result.stdout.rstrip().endswith("one token is needed")
+    assert "InputError" not in result.stdout
+
+
+@pytest.mark.parametrize(("content", "named"), [(None, "cannot be read: no such file"), (b"\xff", "not YAML|UTF-8")])
+def test_an_unreadable_batch_file_is_named_without_the_words_of_python(
+    tmp_path: Path, content: bytes | None, named: str
+) -> None:
+    file = tmp_path / "batch.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=named) as caught:
+        read_batch(file)
+    assert str(file) in str(caught.value)
+    assert "Errno" not in str(caught.value)
