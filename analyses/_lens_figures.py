@@ -14,6 +14,9 @@ from hooks.errors import InputError
 EMBED_NAME = "embed"
 
 
+PICTURES = ("top_tokens", "entropy", "kl_to_final", "target_log_probability", "target_rank")
+
+
 def figures(frames: Frames, *, position: int | None, own_top: bool, final_norm: bool) -> dict[str, go.Figure]:
     """The words, how uncertain they are, how far from the output, and how the targets fare at one position.
 

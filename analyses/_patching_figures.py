@@ -41,7 +41,8 @@ def figures(frames: Frames, metric: str, denoising: bool, hide: bool) -> dict[st
     for site in cells["site"].unique():
         here = cells[cells["site"] == site]
         title = f"{'Denoising' if denoising else 'Noising'}: {TITLES[str(site)]}"
-        drawn[str(site)] = _heatmap(here, title, ". ".join(notes), hide)
+        some = [_left_out(frames["pairs"], here)] if site != "z" and here["position"].min() < 0 else []
+        drawn[str(site)] = _heatmap(here, title, ". ".join([*notes, *some]), hide)
     return drawn
 
 
@@ -66,11 +67,20 @@ def _heatmap(cells: pd.DataFrame, title: str, legend: str, hide: bool) -> go.Fig
         labels,
         [_row_label(cells, row) for row in rows],
         title=title,
-        x_title="head" if by_head else "position",
+        x_title="head" if by_head else "position" if places[0] >= 0 else "position from the end (−1: last)",
         y_title="head" if "head_label" in cells else "layer",
         legend=legend,
         unit=f"{_scale(metric, title)} ({unit})",
         **options,
+    )
+
+
+def _left_out(pairs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """Pairs of unequal length are compared from their last token: how far back, and that the rest is not drawn."""
+    shortest, longest = int(pairs["tokens"].min()), int(pairs["tokens"].max())
+    return (
+        f"Prompts have {shortest} to {longest} tokens: positions count back from the last, and those before "
+        f"{cells['position'].min()}, which not all prompts have, are left out"
     )
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from analyses._contract import Analysis, Spec
 from analyses._registry import get
 from app_pages import _inputs, _run
-from app_pages._bench import need_model, pick_model, tell
+from app_pages._bench import need_model, pick_model, tell, tell_notes, workbench
 from app_pages._figures import draw
 from app_pages._form import fields, remembered_spec
 from app_pages._result import show_result
@@ -23,16 +23,29 @@ from interp.inputs import Request
 from interp.runs import Run
 
 Picture = Callable[[State, Model | None, Run, str, go.Figure], None]
-Cost = Callable[[Model, Request, Spec], str]
+Cost = Callable[[Model, Request, Spec, Analysis], str]
 
 
 def _plain_picture(state: State, model: Model | None, run: Run, name: str, figure: go.Figure) -> None:
     draw(figure, state.key(f"figure {name}"))
 
 
-def page(name: str, picture: Picture = _plain_picture, cost: Cost | None = None) -> None:
+def _earlier(model: Model, request: Request, spec: Spec, analysis: Analysis) -> str:
+    """How long runs of this analysis and model have taken in this workspace: the only measure that every one has."""
+    listed = workbench().runs()
+    same = (listed["analysis"] == analysis.name) & (listed["model"] == model.identity.name)
+    took = listed.loc[same & (listed["status"] == "done"), "seconds"]
+    if took.empty:
+        return "No run of this analysis with this model has been timed yet."
+    spread = f"{took.min():.1f} to {took.max():.1f} s" if took.max() - took.min() > 0.05 else f"{took.max():.1f} s"
+    return f"Earlier runs with this model took {spread} ({len(took)} so far)."
+
+
+def page(name: str, picture: Picture = _plain_picture, cost: Cost = _earlier) -> None:
     """The whole page; `picture` draws a figure and what belongs to it, `cost` predicts what a run will take."""
-    state, analysis = open_page(name), get(name)
+    analysis = get(name)
+    kept = ("model", "dtype", *_inputs.NAMES, *analysis.spec.model_fields, "figure", "cell", "pair", "run")
+    state = open_page(name, *kept)
     html("")
     st.header(analysis.title)
     st.markdown(analysis.question)
@@ -51,10 +64,11 @@ def page(name: str, picture: Picture = _plain_picture, cost: Cost | None = None)
             strip(run.model, run.checks)
         elif model is not None:
             live_strip(model)
-    state.publish("model", "dtype", *_inputs.NAMES, *analysis.spec.model_fields, "figure", "cell", "pair", "run")
+        tell_notes(state)
+    state.publish(*kept)
 
 
-def _ask(state: State, analysis: Analysis, model: Model, cost: Cost | None) -> tuple[Request, Spec] | None:
+def _ask(state: State, analysis: Analysis, model: Model, cost: Cost) -> tuple[Request, Spec] | None:
     """The form: inputs, options, cost and the Run button. None when it does not hold together yet."""
     spec, wrong = _remembered(state, analysis)
     left, right = st.columns([5, 3], gap="large")
@@ -73,8 +87,7 @@ def _ask(state: State, analysis: Analysis, model: Model, cost: Cost | None) -> t
     if wrong:
         return None
     try:
-        if cost is not None:
-            note.caption(cost(model, request, spec))
+        note.caption(cost(model, request, spec, analysis))
         if pressed:
             _run.start(state, analysis, model, request, spec)
     except InputError as error:

@@ -49,7 +49,7 @@ def attention(state: State, model: Model, prompt: str, layer: int, position: int
 
 
 def _head(state: State, model: Model) -> int:
-    return min(max(state.number("head", 0), 0), model.geometry.n_heads - 1)
+    return state.number("head", 0, 0, model.geometry.n_heads - 1)
 
 
 def _heads(state: State, model: Model, run: Run, figure: go.Figure, layer: int) -> int:

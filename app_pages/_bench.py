@@ -39,6 +39,8 @@ def pick_model(state: Any) -> tuple[str, str]:
         elif entries[chosen].description:
             st.caption(entries[chosen].description)
         formats = list(DTYPES)
+        if dtype not in formats:
+            state.note("dtype", None, f"dtype {dtype!r} is not valid, {formats[0]} is used: {', '.join(formats)}")
         key = state.seeded("dtype", dtype if dtype in formats else formats[0])
         dtype = st.selectbox("Number format", formats, key=key, help="lower precision is faster; its drift is checked")
     state.set("model", chosen)
@@ -85,6 +87,12 @@ def after_checks(model: Model, progress: Progress) -> None:
 def tell(error: BaseException) -> None:
     """An error as one line on the page."""
     st.error(plain(one_line(error)), icon=":material/error:")
+
+
+def tell_notes(state: Any) -> None:
+    """What of the page's address could not be had, and what is shown instead."""
+    if notes := state.noted():
+        st.warning("  \n".join(map(plain, notes)), icon=":material/link_off:")
 
 
 def one_line(error: BaseException) -> str:

@@ -22,14 +22,22 @@ def draw(figure: go.Figure, key: str, width_px: float = SCREEN_PX) -> None:
 
 
 def clickable(
-    figure: go.Figure, key: str, chosen: Cell | None, width_px: float = SCREEN_PX, panel: int | None = None
+    figure: go.Figure,
+    key: str,
+    chosen: Cell | None,
+    width_px: float = SCREEN_PX,
+    panel: int | None = None,
+    labels_right: bool = False,
 ) -> tuple[int, Cell] | None:
     """A heatmap whose cells can be clicked, with the chosen (column, row) framed.
 
     `panel` says which of several heatmaps is framed, as a whole when there is no chosen cell.
+    `labels_right` repeats the row labels at the right, for a picture wider than the screen.
     Returns (heatmap, (column, row)) of a click that has not been returned before, or None.
     """
     laid = fit(figure, width_px, SCALE)
+    if labels_right:
+        laid = _labelled_right(laid)
     overlaid = _framed(click_overlay(laid), len(laid.data), chosen, panel).update_layout(hoverdistance=-1)
     event = st.plotly_chart(
         overlaid, theme=None, width="content", key=key, config=_CONFIG, on_select="rerun", selection_mode="points"
@@ -43,6 +51,18 @@ def clickable(
         return None
     memory[key] = clicked
     return clicked[0] - len(laid.data), (clicked[1][0], clicked[1][1])
+
+
+def _labelled_right(figure: go.Figure) -> go.Figure:
+    """The row labels once more between the cells and the colour bar."""
+    axis = figure.layout.yaxis
+    for place, text in zip(axis.tickvals, axis.ticktext, strict=True):
+        figure.add_annotation(text=text, x=1, xref="paper", y=place, yref="y", xanchor="left", showarrow=False,
+                              font={"size": axis.tickfont.size}, borderpad=0, xshift=2)  # fmt: skip
+    room = max(len(text) for text in axis.ticktext) * 0.6 * axis.tickfont.size
+    figure.data[0].colorbar.xpad = 8 + room
+    figure.layout.margin.r += room
+    return figure.update_layout(width=figure.layout.width + room)
 
 
 def _framed(figure: go.Figure, heatmaps: int, chosen: Cell | None, panel: int | None) -> go.Figure:

@@ -21,11 +21,21 @@ FEW = 4
 
 
 def remembered_spec(state: State, analysis: Analysis) -> Spec:
-    """The spec that the page's state says. Raises InputError for what a URL got wrong."""
+    """The spec that the page's state says. What a URL got wrong becomes the default, and is noted.
+
+    Raises InputError when the values are valid one by one but not together.
+    """
     given = {name: state.get(name) for name in analysis.spec.model_fields if name in state.values}
-    for name, value in given.items():
+    for name, value in list(given.items()):
         if _element(analysis.spec.model_fields[name])[1] and isinstance(value, str):
             given[name] = [value] if value else []
+        try:
+            read_spec(analysis, {name: given[name]})
+        except InputError as error:
+            default = analysis.spec.model_fields[name].default
+            state.note(name, None, f"{error}; the default, {default!r}, is used instead")
+            state.set(name, None)
+            del given[name]
     return read_spec(analysis, given)
 
 
@@ -49,6 +59,10 @@ def _element(field: FieldInfo) -> tuple[Any, bool]:
 
 def one_of(state: State, name: str, label: str, options: Sequence[str], start: str, **more: Any) -> str:
     """Choices side by side, exactly one of them chosen; a start that is not offered counts as the first."""
+    if start not in options and name in state.values:
+        said = f"{name} {start!r} is not there, {options[0]} is shown instead; valid: {', '.join(options)}"
+        state.note(name, options[0], said)
+        state.set(name, options[0])
     key = state.seeded(name, start if start in options else options[0])
     if st.session_state[key] not in options:
         st.session_state[key] = options[0]
@@ -69,7 +83,7 @@ def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
     if element is bool:
         return st.toggle(label, key=state.seeded(name, value), help=about)
     if many:
-        return _many(state, name, element, label, about, value)
+        return _many(state, name, element, label, about, value, _blank(field))
     if element in (int, float):
         return _number(state, name, field, element, label, about, value)
     text = st.text_input(label, key=state.seeded(name, "" if value is None else str(value)), help=about)
@@ -86,18 +100,24 @@ def _number(state: State, name: str, field: FieldInfo, element: Any, label: str,
             limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - beyond)  # type: ignore[operator]
     limits["step"] = 1 if element is int else None
     if field.default is None:
-        limits["value"] = None
+        limits |= {"value": None, "placeholder": _blank(field)}
     return st.number_input(label, key=state.seeded(name, value), help=about, **limits)
 
 
-def _many(state: State, name: str, element: Any, label: str, about: str, value: Any) -> list[Any]:
+def _many(state: State, name: str, element: Any, label: str, about: str, value: Any, blank: str | None) -> list[Any]:
     if element is str:
         key = state.seeded(name, "\n".join(value))
-        text = st.text_area(label, key=key, help=f"{about}; one a line, spaces count", height=68)
+        text = st.text_area(label, key=key, help=f"{about}; one a line, spaces count", height=68, placeholder=blank)
         return [line for line in text.split("\n") if line]
     key = state.seeded(name, ", ".join(str(one) for one in value))
-    text = st.text_input(label, key=key, help=f"{about}; for example 0, 10, 20-29", placeholder="all")
+    text = st.text_input(label, key=key, help=f"{about}; for example 0, 10, 20-29", placeholder=blank)
     return [number for word in re.split(r"[,\s]+", text) if word for number in _numbers(name, word, element)]
+
+
+def _blank(field: FieldInfo) -> str | None:
+    """What an empty field stands for, as its description says it: "…; none means the last read"."""
+    found = re.search(r"none (?:given )?means,? (.+)$", field.description or "")
+    return found[1] if found else None
 
 
 def _numbers(name: str, word: str, element: Any) -> list[Any]:

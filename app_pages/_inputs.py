@@ -163,13 +163,14 @@ def _set(state: State, analysis: Analysis, model: Model) -> dict[str, Any]:
     left, middle, right = st.columns([3, 1, 1])
     titles = {name: prompt_sets.describe(name).title for name in names}
     start = wanted if wanted in names else names[0]
+    if start != wanted:
+        said = f"there is no prompt set {wanted!r}, {start} is taken instead; valid: {', '.join(names)}"
+        state.note("set", start, said)
     name = left.selectbox(
         "Prompt set", names, key=state.seeded("set", start), format_func=lambda n: f"{titles[n]} ({n})"
     )
-    limit = middle.number_input(
-        "Pairs", 1, 2000, key=state.seeded("limit", min(2000, max(1, state.number("limit", 8))))
-    )
-    seed = right.number_input("Seed", 0, None, key=state.seeded("seed", max(0, state.number("seed", 0))))
+    limit = middle.number_input("Pairs", 1, 2000, key=state.seeded("limit", state.number("limit", 8, 1, 2000)))
+    seed = right.number_input("Seed", 0, None, key=state.seeded("seed", state.number("seed", 0, 0)))
     info = prompt_sets.describe(name)
     st.caption(plain(f"{info.description} Licence {info.licence}; after {info.paper}."))
     return {"set": name, "limit": int(limit), "seed": int(seed)}

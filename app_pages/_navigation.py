@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import streamlit as st
@@ -14,6 +16,7 @@ from analyses._registry import registry
 from app_pages import _analysis, look_inside, patching, runs, sql
 from app_pages._bench import tell, workbench
 from app_pages._links import OWN_PAGE, remember
+from app_pages._text import plain
 from hooks.errors import InputError
 
 
@@ -36,8 +39,34 @@ def show() -> None:
         st.Page(sql.page, title="SQL", url_path="sql", icon=":material/database:"),
     ]
     chosen = st.navigation({"Explore": explore, "Analyses": generic, "Workspace": workspace}, expanded=True)
-    remember([*explore, *generic, *workspace])
+    pages = [*explore, *generic, *workspace]
+    remember(pages)
+    _tell_missing(chosen, pages)
     chosen.run()
+
+
+def _tell_missing(chosen: Page, pages: list[Page]) -> None:
+    """Say that the address named a page which is not there, as long as the page shown in its stead is shown."""
+    asked, known = missing_page(st.context.url or "", [page.url_path for page in pages])
+    if asked:
+        st.session_state["missing page"] = asked
+    if chosen.url_path:
+        st.session_state.pop("missing page", None)
+    if asked := st.session_state.get("missing page", ""):
+        meant = get_close_matches(asked, known, 1)
+        nearest = f"did you mean /{meant[0]}? " if meant else ""
+        there = ", ".join(f"/{name}" for name in known)
+        said = f"There is no page /{asked}; this is {chosen.title}. {nearest}Pages: /, {there}"
+        st.warning(plain(said), icon=":material/link_off:")
+
+
+def missing_page(url: str, paths: list[str]) -> tuple[str, list[str]]:
+    """(the page that a URL names and that is not among these paths, or ""; the paths that are not the root)."""
+    known = [path for path in paths if path]
+    path = urlsplit(url).path
+    # A path that ends with a slash is a folder that a proxy serves the app under, not a page.
+    last = "" if path.endswith("/") else path.rsplit("/", 1)[-1]
+    return "" if last in known else unquote(last), known
 
 
 def _icon() -> Image.Image:

@@ -21,17 +21,38 @@ class State:
         self.page = page
         pages: dict[str, dict[str, Any]] = st.session_state.setdefault("pages", {})
         self.values = pages.setdefault(page, {})
+        notes: dict[str, dict[str, tuple[Any, str]]] = st.session_state.setdefault("notes", {})
+        self.notes = notes.setdefault(page, {})
 
     def get(self, name: str, default: Any = None) -> Any:
         """A value, or the default."""
         return self.values.get(name, default)
 
-    def number(self, name: str, default: int) -> int:
-        """A whole number; the default when there is none or the URL holds something else."""
+    def number(self, name: str, default: int, low: int | None = None, high: int | None = None) -> int:
+        """A whole number from `low` to `high`; what is none becomes the default or the nearest, and that is noted."""
+        given = self.values.get(name, default)
         try:
-            return int(self.values.get(name, default))
+            wanted = int(given)
         except (TypeError, ValueError):
-            return default
+            wanted = default
+        number = wanted if low is None else max(wanted, low)
+        number = number if high is None else min(number, high)
+        if name in self.values and str(given) != str(number):
+            valid = f"valid are {low} to {high}" if high is not None else "it must be a whole number"
+            self.note(name, number, f"{name} {given!r} is not valid, {number} is shown instead: {valid}")
+            self.set(name, number)
+        return number
+
+    def note(self, name: str, instead: Any, text: str) -> None:
+        """Remember that `instead` stands where something else was asked for."""
+        self.notes[name] = (instead, text)
+
+    def noted(self) -> list[str]:
+        """What was changed in the address, as long as nobody has chosen anything else since."""
+        for name, (instead, _) in list(self.notes.items()):
+            if self.values.get(name) != instead:
+                del self.notes[name]
+        return [text for _, text in self.notes.values()]
 
     def set(self, name: str, value: Any) -> None:
         """Remember a value; None forgets it."""
@@ -74,18 +95,28 @@ class State:
             st.query_params.from_dict(shown)
 
 
-def open_page(page: str) -> State:
-    """The state of a page; an address that this session has not written itself replaces what it remembered."""
+def open_page(page: str, *names: str) -> State:
+    """The state of a page; an address that this session has not written itself replaces what it remembered.
+
+    With `names`, the values a page has, any other in the address is noted.
+    """
     state = State(page)
     url = _written()
     addresses = _addresses()
     if addresses["page"] != page:
         addresses.update({"page": page, "now": "", "then": {}})
+        state.notes.clear()
     late = time.monotonic() - addresses["then"].get(url, -LAG_S) < LAG_S
     if url and url != addresses["now"] and not late:
         values = {name: st.query_params.get_all(name) for name in st.query_params}
         state.replace({name: many[0] if len(many) == 1 else many for name, many in values.items()})
         addresses["now"] = url
+        state.notes.clear()
+        for name in values.keys() - set(names or values):
+            state.note(
+                name, None, f"the address has {name!r}, which this page does not know; valid: {', '.join(names)}"
+            )
+            state.set(name, None)
     return state
 
 

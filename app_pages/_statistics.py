@@ -68,7 +68,7 @@ def _ended(state: State, name: str, job: Job) -> None:
 
 def _show(state: State, model: Model, prompt: str, computed: Run, layer: int) -> None:
     """Layers × heads on the left, clickable; the layer's course and the head's most attended tokens beside it."""
-    head = min(max(state.number("head", 0), 0), model.geometry.n_heads - 1)
+    head = state.number("head", 0, 0, model.geometry.n_heads - 1)
     labels = {name: title for name, (title, _unit) in NUMBERS.items()}
     start = str(state.get("statistic", "sink_mass"))
     statistic = one_of(state, "statistic", "Number", list(labels), start, format_func=labels.get)

@@ -15,6 +15,8 @@ STYLE = """<style>
 [data-testid="stHeader"] {background: transparent}
 [data-testid="stSidebarHeader"] {height: 2.2rem}
 .tokens {display: flex; flex-wrap: wrap; gap: 4px; align-items: stretch; margin: 2px 0 6px 0}
+.st-key-sideways {overflow-x: auto; overflow-y: hidden; direction: rtl}
+.st-key-sideways > * {direction: ltr; flex: none; max-width: none !important; width: max-content !important}
 .stack {display: flex; flex-direction: column; gap: 2px}
 .stack .token {flex: 1}
 .names {font-size: .78rem; color: #57606A; padding: 6px 4px 0 0; flex: none}
@@ -26,12 +28,14 @@ STYLE = """<style>
 .token.differs {background: #FDE9D9; border-color: #D55E00}
 .token.wrong {background: #FBE3E4; border-color: #B2182B; color: #8A0F1F}
 .token.chosen {background: #DCE9F5; border: 2px solid #2166AC; padding: 0 5px}
-.checks {display: flex; flex-wrap: wrap; gap: 5px 6px; font-size: .76rem; margin: 0 0 2px 0}
-.check {border-radius: 10px; padding: 1px 9px; border: 1px solid; white-space: nowrap; cursor: help}
+.checks {display: flex; flex-wrap: wrap; gap: 4px 5px; font-size: .72rem; margin: 0 0 2px 0}
+.check {border-radius: 10px; padding: 1px 7px; border: 1px solid; white-space: nowrap; cursor: help}
 .check.pass {color: #11663B; border-color: #9FD3B4; background: #EFF9F2}
 .check.fail {color: #FFFFFF; border-color: #B2182B; background: #B2182B; font-weight: 600}
 .check.note {color: #4A5560; border-color: #CBD2D9; background: #F4F6F8}
 </style>"""
+
+BELOW = "below each token: its position · its id"
 
 
 def plain(text: object) -> str:
@@ -57,7 +61,7 @@ def token_row(tokens: Sequence[str], ids: Sequence[int], marks: dict[int, str] |
         chip(token, f"{place}·{number}", kinds.get(place, ""), f"position {place}, token id {number}")
         for place, (token, number) in enumerate(zip(tokens, ids, strict=True))
     ]
-    return f'<div class="tokens">{"".join(chips)}</div>'
+    return f'<div class="tokens">{"".join(chips)}<span class="names">{BELOW}</span></div>'
 
 
 def stacked(names: Sequence[str], sides: Sequence[Sequence[tuple[str, int]]], marks: Sequence[dict[int, str]]) -> str:
@@ -71,4 +75,5 @@ def stacked(names: Sequence[str], sides: Sequence[Sequence[tuple[str, int]]], ma
             for side, mark in zip(sides, marks, strict=True)
         ]
         columns.append("".join(cells))
-    return f'<div class="tokens">{"".join(f"<div class=stack>{column}</div>" for column in columns)}</div>'
+    stacks = "".join(f"<div class=stack>{column}</div>" for column in columns)
+    return f'<div class="tokens">{stacks}</div><div class="names">{BELOW}</div>'

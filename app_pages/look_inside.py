@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
+import plotly.graph_objects as go
 import streamlit as st
 
 from analyses._plots import glyphs
 from app_pages import _inputs
 from app_pages._attention import attention
-from app_pages._bench import need_model, pick_model, tell
+from app_pages._bench import need_model, pick_model, tell, tell_notes
 from app_pages._exports import exports
-from app_pages._figures import BESIDE_PX, SCREEN_PX, clickable
+from app_pages._figures import BESIDE_PX, SCREEN_PX, Cell, clickable
 from app_pages._links import link
 from app_pages._look import LENS, kept, look, predictions
 from app_pages._next_token import top_tokens
@@ -23,17 +26,22 @@ from hooks.model import Model
 from interp.runs import Run
 
 PROMPT = "When John and Mary went to the store, John gave a drink to"
+NAMES = ("model", "dtype", "prompt", "position", "layer", "head", "statistic")
 MOST_TOKENS = 128
 """Of longer prompts the last tokens are shown: that many columns are the most a lens on a screen can hold."""
 BESIDE = 15
 """Up to this many tokens the tables stand beside the lens; with more, it needs the whole width for its words."""
+READABLE_PX, SIDES_PX = 44.0, 150.0
+"""Pixels that a word of six letters takes on the screen, and those of both margins of the lens."""
+EXTRA_PX = 80
+"""Room for the second row labels."""
 MANY_BUTTONS, MANY_PX = 45, 170
 """More tokens than this scroll, in a box of this height."""
 
 
 def page() -> None:
     """Prompt, tokens, next token, logit lens and attention, for the chosen token and layer."""
-    state = open_page("look")
+    state = open_page("look", *NAMES)
     html("")
     st.header("Look inside")
     st.markdown("Type a prompt; see its tokens, what each layer would predict next, and where every head attends.")
@@ -47,7 +55,8 @@ def page() -> None:
             tell(error)
         with top:
             live_strip(model)
-    state.publish("model", "dtype", "prompt", "position", "layer", "head", "statistic")
+            tell_notes(state)
+    state.publish(*NAMES)
 
 
 def _look(state: State, model: Model) -> None:
@@ -69,7 +78,7 @@ def _look(state: State, model: Model) -> None:
     with left:
         figure = pictures(run)["top_tokens"]
         chosen = (position - first, layer + 1)
-        clicked = clickable(figure, state.key("lens"), chosen, SCREEN_PX if wide else BESIDE_PX)
+        clicked = _lens(state, figure, chosen, wide)
         if clicked is not None:
             _move(state, position=clicked[1][0] + first, layer=clicked[1][1] - 1)
         st.markdown(f"{run.analysis.meaning} :gray[Source: {plain(run.analysis.paper)}.]")
@@ -80,10 +89,22 @@ def _look(state: State, model: Model) -> None:
     attention(state, model, prompt, layer, position)
 
 
+def _lens(state: State, figure: go.Figure, chosen: Cell, wide: bool) -> tuple[int, Cell] | None:
+    """The lens; with many tokens in a box that scrolls sideways, so that every cell has room for its word."""
+    width = READABLE_PX * len(figure.layout.meta["x_labels"]) + SIDES_PX
+    if not wide or width <= SCREEN_PX:
+        return clickable(figure, state.key("lens"), chosen, SCREEN_PX if wide else BESIDE_PX)
+    meta = figure.layout.meta
+    st.markdown(f"**{plain(meta['title'])}** :gray[{plain('; '.join(meta['notes']))}; scrolls sideways]")
+    bare = go.Figure(figure).update_layout(meta=meta | {"title": "", "notes": []})
+    with st.container(key="sideways"), st.container(width=math.ceil(width) + EXTRA_PX):
+        return clickable(bare, state.key("lens"), chosen, width, labels_right=True)
+
+
 def _chosen(state: State, first: int, tokens: int, layers: int) -> tuple[int, int]:
     """The chosen position and layer (−1 is the embedding), inside what there is; at first the last token and layer."""
-    position = min(max(state.number("position", tokens - 1), first), tokens - 1)
-    return position, min(max(state.number("layer", layers - 1), -1), layers - 1)
+    position = state.number("position", tokens - 1, first, tokens - 1)
+    return position, state.number("layer", layers - 1, -1, layers - 1)
 
 
 def _move(state: State, **to: int) -> None:
@@ -115,7 +136,7 @@ def _tokens(state: State, model: Model, ids: list[int], first: int, position: in
         st.session_state[key] = position
     with st.container(height=MANY_PX if len(ids) - first > MANY_BUTTONS else "content", border=False):
         st.pills(
-            f"{len(ids)} tokens{f', the last {MOST_TOKENS} shown' if first else ''}; choose one",
+            f"{len(ids)} tokens{f', the last {MOST_TOKENS} shown' if first else ''}, each with its id; choose one",
             range(first, len(ids)),
             key=key,
             format_func=lambda place: f"{plain(glyphs(texts[place]))} :gray[:small[{ids[place]}]]",

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 import torch
 
-from analyses._contract import Inputs, Spec
+from analyses._contract import Analysis, Inputs, Spec
 from analyses._patching import cells_of, read_pair
 from analyses.activation_patching import PatchingSpec, patched_top_tokens
 from app_pages import _analysis
@@ -50,11 +50,19 @@ def _picture(state: State, model: Model | None, run: Run, name: str, figure: go.
 
 
 def _chosen(state: State, name: str, figure: go.Figure) -> Cell | None:
-    found = re.fullmatch(rf"{re.escape(name)}:(\d+),(\d+)", str(state.get("cell", "")))
-    if not found:
+    """The chosen cell of this picture. One that no picture can have is forgotten, and that is noted."""
+    asked, meta = str(state.get("cell", "")), figure.layout.meta
+    columns, rows = len(meta["x_labels"]), len(meta["y_labels"])
+    found = re.fullmatch(r"(\w+):(\d+),(\d+)", asked)
+    if found and found[1] != name:
         return None
-    cell, meta = (int(found[1]), int(found[2])), figure.layout.meta
-    return cell if cell[0] < len(meta["x_labels"]) and cell[1] < len(meta["y_labels"]) else None
+    if found and int(found[2]) < columns and int(found[3]) < rows:
+        return int(found[2]), int(found[3])
+    if asked:
+        valid = f"{name}:COLUMN,ROW with columns 0 to {columns - 1} and rows 0 to {rows - 1}"
+        state.note("cell", None, f"cell {asked!r} is not in the picture; valid: {valid}")
+        state.set("cell", None)
+    return None
 
 
 def _patch_panel(state: State, model: Model, run: Run, name: str, labels: tuple[str, str]) -> None:
@@ -64,7 +72,7 @@ def _patch_panel(state: State, model: Model, run: Run, name: str, labels: tuple[
     site = _site(name, *labels)
     with st.container(border=True):
         st.subheader(f"What the patch of {plain(site.name)}{_where(site, labels)} does", anchor=False)
-        pair = min(state.number("pair", 0), pairs - 1)
+        pair = state.number("pair", 0, 0, pairs - 1)
         if pairs > 1:
             key = state.seeded("pair", pair)
             pair = int(st.number_input(f"Pair (0 to {pairs - 1})", 0, pairs - 1, key=key, width=160))
@@ -118,10 +126,10 @@ def _timed(_model: Model, revision: str, request: Request, spec_json: str) -> st
     predicted = plan(_model, torch.as_tensor(runs.base_ids), cells)
     pairs = len(inputs.pairs)
     work = f"{predicted.cells * pairs:,} cells, the work of {predicted.forwards * pairs:,} forward passes, "
-    most = max(1, math.ceil(predicted.seconds * pairs))
-    return f"{work}at most about {most} s here" + (f" for {pairs} pairs" if pairs > 1 else "")
+    seconds = max(1, math.ceil(predicted.seconds * pairs))
+    return f"{work}about {seconds} s here" + (f" for {pairs} pairs" if pairs > 1 else "")
 
 
-def _cost(model: Model, request: Request, spec: Spec) -> str:
-    """What the run will take, predicted from one timed forward pass."""
+def _cost(model: Model, request: Request, spec: Spec, analysis: Analysis) -> str:
+    """What the run will take, predicted from a timed forward pass and a timed sample of the first pair's cells."""
     return _timed(model, f"{model.identity.revision} {model.identity.dtype}", request, spec.model_dump_json())

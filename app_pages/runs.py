@@ -21,6 +21,7 @@ from hooks.errors import InputError
 from interp.script import asked
 
 SIGNS = {"done": "✓ done", "failed": "✗ failed", "cancelled": "⏹ cancelled"}
+MINUTES = "YYYY-MM-DD HH:mm"
 ROWS = 14
 """Longer tables scroll."""
 
@@ -40,8 +41,10 @@ def page() -> None:
         st.info("No runs yet. Open **Patching** or one of the analyses and press **Run**; the result is kept here.")
         return
     shown = _filtered(state, listed)
+    table = _table(shown)
+    columns = _columns("error" in table)
     event = st.dataframe(
-        _table(shown), hide_index=True, on_select="rerun", selection_mode="single-row", column_config=_columns(),
+        table, hide_index=True, on_select="rerun", selection_mode="single-row", column_config=columns,
         key=state.key("table"), height="content" if len(shown) <= ROWS else 38 + 35 * ROWS
     )  # fmt: skip
     rows = [row for row in event["selection"]["rows"] if row < len(shown)]
@@ -68,29 +71,37 @@ def _filtered(state: State, listed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(listed: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
+    """What fits a row; the texts whole are below the table once a row is chosen. No error, no column for it."""
+    wrong = bool(listed["error"].fillna("").astype(bool).any())
+    table = pd.DataFrame(
         {
             "open": [address(a, {"run": k}) for a, k in zip(listed["analysis"], listed["key"], strict=True)],
             "status": [SIGNS.get(s, s) for s in listed["status"]],
             "analysis": listed["analysis"],
-            "inputs": [elide(_inputs(json.loads(text)), 90) for text in listed["inputs"]],
-            "model": listed["model"],
+            "inputs": [elide(_inputs(json.loads(text)), 29 if wrong else 56) for text in listed["inputs"]],
+            "model": [elide(text, 15) for text in listed["model"]],
             "seconds": listed["seconds"],
             "created": [datetime.fromisoformat(text) for text in listed["created"]],
-            "error": listed["error"],
-            "run": [key[:12] for key in listed["key"]],
+            "error": [elide(" ".join(str(text or "").split()), 26) for text in listed["error"]],
+            "run": [key[:8] for key in listed["key"]],
         }
     )
+    return table if wrong else table.drop(columns="error")
 
 
-def _columns() -> dict[str, Any]:
+def _columns(wrong: bool) -> dict[str, Any]:
     return {
-        "open": st.column_config.LinkColumn("open", display_text=":material/open_in_new:", width=50),
-        "status": st.column_config.TextColumn("status", width=90),
-        "analysis": st.column_config.TextColumn("analysis", width=150),
-        "inputs": st.column_config.TextColumn("inputs", width=330),
-        "seconds": st.column_config.NumberColumn("seconds", format="%.1f", help="what computing it took", width=75),
-        "created": st.column_config.DatetimeColumn("created (UTC)", format="YYYY-MM-DD HH:mm:ss", timezone="UTC"),
+        "open": st.column_config.LinkColumn("open", display_text=":material/open_in_new:", width=40),
+        "status": st.column_config.TextColumn("status", width=95),
+        "analysis": st.column_config.TextColumn("analysis", width=160),
+        "inputs": st.column_config.TextColumn("inputs", width=210 if wrong else 385),
+        "model": st.column_config.TextColumn("model", width=105),
+        "error": st.column_config.TextColumn("error", width=175),
+        "run": st.column_config.TextColumn("run", width=75),
+        "seconds": st.column_config.NumberColumn("seconds", format="%.1f", help="what computing it took", width=65),
+        "created": st.column_config.DatetimeColumn(
+            "created (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=125
+        ),
     }
 
 
@@ -98,7 +109,7 @@ def _inputs(told: dict[str, Any]) -> str:
     """What was asked for, in a few words."""
     given = asked(told)
     if "set" in given:
-        return f"set {given['set']}, {given.get('limit')} pairs, seed {given.get('seed', 0)}"
+        return f"{given['set']} × {given.get('limit')}, seed {given.get('seed', 0)}"
     return str(given.get("prompt") or given.get("clean") or given.get("file") or "")
 
 

@@ -33,9 +33,7 @@ from interp.workbench import Workbench
     "--tokens", default="all", show_default=True, metavar="WHICH",
     help="tokens to keep: all, last, A:B as a Python slice, or random:K a prompt (drawn with --seed)",
 )  # fmt: skip
-@click.option(
-    "--store-dtype", type=OneOf(list(STORED)), default="float32", help="number format on disk [float32]"
-)
+@click.option("--store-dtype", type=OneOf(list(STORED)), default="float32", help="number format on disk [float32]")
 @click.option(
     "--keep", "kept", type=OneOf(KEEPS), default="values", show_default=True,
     help="statistics: norm, mean and largest channel of every vector alone",

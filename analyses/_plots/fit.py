@@ -6,14 +6,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analyses._plots.fit_axes import BAR_PX, fit_axes, words_fit
+from analyses._plots.cell_words import told, write_cells
+from analyses._plots.fit_axes import BAR_PX, fit_axes
 from analyses._plots.fit_panels import fit_panels
 from analyses._plots.theme import PIXELS_PER_INCH, QUIET, SMALL_PX, TEXT_PX, TICK_PX, TITLE_PX, WIDTHS_IN, escape, wrap
 
 PAD = 6.0
 """White space around the whole figure, in pixels."""
-
-WORDLESS = "the words do not fit this width and are left out; the data have them"
 
 
 def fit(figure: go.Figure, width_px: float | None = None, scale: float = 1.0) -> go.Figure:
@@ -30,6 +29,8 @@ def fit(figure: go.Figure, width_px: float | None = None, scale: float = 1.0) ->
     # Laid out at width/scale with ordinary letters, then every length multiplied: one rule for paper and screen.
     top = _heading(copy, meta, width / scale)
     (fit_panels if meta["kind"] == "panels" else fit_axes)(copy, meta, width / scale, top)
+    if meta["kind"] == "lens":
+        write_cells(copy, meta, width / scale)
     _magnify(copy, scale)
     return copy.update_layout(width=width)
 
@@ -38,7 +39,7 @@ def _heading(figure: go.Figure, meta: dict[str, Any], width: float) -> float:
     """Write the title and, under it, the legend of signs and the notes; return the height they need in pixels."""
     room = width - 2 * PAD
     title = wrap(meta["title"], room, TITLE_PX)
-    said = [*meta.get("notes", []), *([WORDLESS] if meta["kind"] == "lens" and not words_fit(meta, width) else [])]
+    said = [*meta.get("notes", []), *(told(meta, width) if meta["kind"] == "lens" else [])]
     notes = [line for note in said for line in wrap(note, room, TEXT_PX)]
     small = f"<span style='font-size:{TEXT_PX}px;color:{QUIET}'>"
     text = "<br>".join([*map(escape, title), *(f"{small}{escape(line)}</span>" for line in notes)])

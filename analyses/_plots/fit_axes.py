@@ -8,21 +8,20 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analyses._plots.theme import SMALL_PX, TEXT_PX, TICK_PX, escape, text_width
-from analyses._plots.tokens import elide
+from analyses._plots.theme import SMALL_PX, TEXT_PX, TICK_PX, escape, text_width, wrap
 
 BAR_PX, BAR_TICKS_PX = 10.0, 34.0
 """Thickness of the colour bar, and the room its numbers need."""
-
-FEWEST = 4
-"""A cell with room for fewer letters than this shows no word at all."""
 
 
 def fit_axes(figure: go.Figure, meta: dict[str, Any], width: float, top: float) -> None:
     """Set ticks, margins and height of a figure with one x and one y axis."""
     x_labels, y_labels = meta.get("x_labels"), meta.get("y_labels")
-    left, right = _sides(meta)
+    left, right = sides(meta)
     across = width - left - right
+    for trace in figure.select_traces({"type": "heatmap"}):
+        if trace.showscale is not False:
+            trace.colorbar.title.text = "<br>".join(map(escape, bar_title(meta)))
     bottom = 8 + (TEXT_PX * 1.6 if meta.get("x_title") else 0) + label_axis(figure.layout.xaxis, x_labels, across)
     tall = meta["plot_px"]
     label_axis(figure.layout.yaxis, y_labels, tall, upright=True)
@@ -31,8 +30,6 @@ def fit_axes(figure: go.Figure, meta: dict[str, Any], width: float, top: float) 
         margin={"l": left, "r": right, "t": top, "b": bottom, "pad": 0},
         height=top + tall + bottom,
     )
-    if meta["kind"] == "lens":
-        write_cells(figure, meta, across / max(len(x_labels or [1]), 1), tall / max(len(y_labels or [1]), 1))
 
 
 def label_axis(axis: Any, labels: Sequence[str] | None, length: float, *, upright: bool = False) -> float:
@@ -68,37 +65,16 @@ def legend_rows(figure: go.Figure, across: float) -> int:
     return math.ceil(len(names) / per_row)
 
 
-def write_cells(figure: go.Figure, meta: dict[str, Any], cell_px: float, row_px: float) -> None:
-    """Write each cell's word as far as it fits; leave all words out where a few letters would not."""
-    font = min(TICK_PX, row_px * 0.8)
-    letters = _letters(cell_px, font)
-    words = meta["words"]
-    if letters < FEWEST:
-        figure.data[0].update(text=None, texttemplate=None)
-        return
-    figure.data[0].update(
-        text=[[escape(elide(word, letters)) for word in row] for row in words],
-        texttemplate="%{text}",
-        textfont={"size": font},
-    )
+def bar_title(meta: dict[str, Any]) -> list[str]:
+    """The colour bar's unit in lines no longer than the bar is high."""
+    return wrap(meta.get("unit") or "", meta["plot_px"], TEXT_PX)
 
 
-def words_fit(meta: dict[str, Any], width: float) -> bool:
-    """Whether a lens table of this width has room for words in its cells."""
-    left, right = _sides(meta)
-    each = (width - left - right) / max(len(meta["x_labels"]), 1)
-    return _letters(each, min(TICK_PX, meta["row_px"] * 0.8)) >= FEWEST
-
-
-def _letters(cell_px: float, font_px: float) -> int:
-    """How many letters fit a cell; none when they would be too small to read."""
-    return 0 if font_px < SMALL_PX - 1.5 else int((cell_px - 2) / (0.6 * font_px))
-
-
-def _sides(meta: dict[str, Any]) -> tuple[float, float]:
+def sides(meta: dict[str, Any]) -> tuple[float, float]:
     """The left and right margins in pixels."""
     left = 8 + (TEXT_PX * 1.5 if meta.get("y_title") else 0) + _widest(meta.get("y_labels") or ["−00.00"], TICK_PX)
-    right = 10 + (BAR_PX + BAR_TICKS_PX + (TEXT_PX * 1.5 if meta.get("unit") else 0) if meta.get("bar") else 0)
+    lines = len(bar_title(meta)) if meta.get("bar") else 0
+    right = 10 + (BAR_PX + BAR_TICKS_PX + (TEXT_PX * (0.2 + 1.3 * lines) if lines else 0) if meta.get("bar") else 0)
     return left, right
 
 

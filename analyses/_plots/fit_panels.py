@@ -19,7 +19,7 @@ LONGEST = 10
 
 
 def fit_panels(figure: go.Figure, meta: dict[str, Any], width: float, top: float) -> None:
-    """Place the panels in rows; only the first column has y labels and only the lowest panel of a column x labels."""
+    """Place the panels in rows; the first column carries the y labels of all, the lowest row the x labels."""
     count = len(meta["titles"])
     meta = meta | {name: [elide(label, LONGEST) for label in meta[name]] for name in ("x_labels", "y_labels")}
     deepest = max((text_width(label, SMALL_PX) for label in [*meta["x_labels"], *meta["y_labels"]]), default=0.0) + 4
@@ -65,7 +65,9 @@ def _place(
     y_axis.domain = [max(0.0, box[2] / size[1]), min(1.0, box[3] / size[1])]
     label_axis(x_axis, meta["x_labels"], box[1] - box[0])
     label_axis(y_axis, meta["y_labels"], box[3] - box[2], upright=True)
-    x_axis.update(tickangle=-90, automargin=False, showticklabels=index + columns >= len(meta["titles"]))
+    x_axis.update(
+        tickangle=-90, automargin=False, showticklabels=index // columns == (len(meta["titles"]) - 1) // columns
+    )
     y_axis.update(automargin=False, showticklabels=index % columns == 0)
     x_axis.tickfont.size = y_axis.tickfont.size = SMALL_PX
 

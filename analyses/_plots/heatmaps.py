@@ -16,6 +16,8 @@ from analyses._plots.theme import HIDDEN, SEQUENTIAL, SIGNED, TEXT_PX, TICK_PX, 
 HIDDEN_NOTE = "grey: not distinguishable from zero"
 BLANK_NOTE = "blank: no finite value"
 LENS_ROW_PX = 13.0
+LOWEST_PX = 80.0
+"""Height of a heatmap of a row or two: its colour bar keeps room for its numbers and its unit."""
 
 
 def signed_heatmap(
@@ -115,7 +117,7 @@ def lens_table(
               for rows in zip(words, hovers, strict=True)]  # fmt: skip
     figure = go.Figure(_cells(drawable(array), hovers, SEQUENTIAL["blues"], limits, unit))
     meta = {"kind": "lens", "words": [list(row) for row in words], "row_px": LENS_ROW_PX,
-            "plot_px": max(60.0, LENS_ROW_PX * len(words))}  # fmt: skip
+            "plot_px": max(LOWEST_PX, LENS_ROW_PX * len(words))}  # fmt: skip
     titles = {"title": title, "x_title": x_title, "y_title": y_title, "unit": unit}
     return _finish(figure, array, x_labels, y_labels, titles, [legend] if legend else [], meta)
 
@@ -187,7 +189,7 @@ def _finish(
     """Axes, template, and the layout rules that ``fit`` reads."""
     row_px = max(3.5, min(16.0, 360.0 / max(len(y_labels), 1)))
     blank = [] if np.isfinite(array).all() else [BLANK_NOTE]
-    rules = {"kind": "axes", "row_px": row_px, "plot_px": max(60.0, row_px * len(y_labels)), "bar": True}
+    rules = {"kind": "axes", "row_px": row_px, "plot_px": max(LOWEST_PX, row_px * len(y_labels)), "bar": True}
     rules |= {"notes": notes + blank, "x_labels": list(x_labels), "y_labels": list(y_labels)} | titles | (meta or {})
     figure.update_layout(template=template(), meta=rules)
     figure.update_xaxes(title_text=escape(titles["x_title"]), range=[-0.5, len(x_labels) - 0.5])

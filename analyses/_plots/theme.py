@@ -60,6 +60,21 @@ def wrap(text: str, width_px: float, font_px: float) -> list[str]:
     return textwrap.wrap(text, letters) or []
 
 
+def ink(background: str) -> str:
+    """Black or white, whichever is read better on `background` ("rgb(r, g, b)"); their contrast is 4.58 or more.
+
+    WCAG 2 contrast is (L₁ + 0.05) / (L₂ + 0.05) of relative luminances: white wins below L = √(1.05 · 0.05) − 0.05.
+    """
+    return "#FFFFFF" if luminance(background) + 0.05 < math.sqrt(1.05 * 0.05) else "#000000"
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)", each 0…255, as WCAG 2 defines it: 0 is black, 1 white."""
+    parts = [float(part) / 255 for part in colour[4:-1].split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 def escape(text: object) -> str:
     """Text as Plotly must receive it: its labels are HTML, where ``<|end|>`` vanishes; control characters break SVG."""
     plain = "".join(letter if letter.isprintable() or letter == "\u00a0" else "\ufffd" for letter in str(text))

@@ -1,11 +1,16 @@
 """Layout for a width: labels thinned, turned and never wider than the figure; data untouched."""
 
+import re
+
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
+from plotly.colors import sample_colorscale
 
 from analyses._plots import bars, facets, fit, lens_table, lines, signed_heatmap, token_labels
-from analyses._plots.fit import WORDLESS
+from analyses._plots.cell_words import CUT, WORDLESS
+from analyses._plots.theme import ink, luminance, text_width
 
 ONE, TWO = 312.0, 648.0
 
@@ -62,16 +67,75 @@ def test_a_screen_gets_larger_letters() -> None:
     assert screen.layout.width == 1000
 
 
-def test_a_lens_drops_its_words_only_where_they_do_not_fit_and_says_so() -> None:
-    words = [[" Mary"] * 14] * 30
-    figure = lens_table(
-        np.full((30, 14), 0.5), words, token_labels([" a"] * 14), list(map(str, range(30))), title="lens"
-    )
-    assert figure.data[0].text[0][0] == " Mary"
-    narrow = fit(figure, ONE)
-    assert narrow.data[0].text is None
-    assert WORDLESS.split()[0] in narrow.layout.title.text
-    assert WORDLESS not in figure.layout.title.text
+def lens(positions: int, word: str = "␣Mary", probability: float = 0.5) -> go.Figure:
+    return lens_table(np.full((30, positions), probability), [[word] * positions] * 30,
+                      token_labels([" a"] * positions), list(map(str, range(30))), title="lens")  # fmt: skip
+
+
+def words(figure: go.Figure) -> list[str]:
+    return [re.sub("<[^>]*>", "", word) for row in figure.data[0].text for word in row]
+
+
+def test_words_are_cut_to_their_cells_and_dropped_only_where_three_letters_do_not_fit() -> None:
+    assert set(words(lens(14))) == {"␣Mary"}
+    narrow = fit(lens(14), ONE)
+    assert set(words(narrow)) == {"Ma…"}
+    assert CUT.split(",")[0] in narrow.layout.title.text
+    gone = fit(lens(40), ONE)
+    assert gone.data[0].text is None
+    assert WORDLESS.split()[0] in gone.layout.title.text
+    assert WORDLESS not in lens(14).layout.title.text
+    assert CUT not in fit(lens(14, "a"), ONE).layout.title.text
+
+
+@pytest.mark.parametrize("positions", [1, 5, 14, 25, 33, 60])
+@pytest.mark.parametrize("width", [ONE, TWO, 1100.0])
+def test_words_stay_inside_their_cells(positions: int, width: float) -> None:
+    figure = fit(lens(positions, "␣internationalization"), width)
+    each = (width - figure.layout.margin.l - figure.layout.margin.r) / positions
+    for word in words(figure) if figure.data[0].text else []:
+        assert len(word) >= 3
+        assert text_width(word, figure.data[0].textfont.size) <= each
+
+
+@pytest.mark.parametrize("colours", ["Blues", "Oranges", "RdBu", "Viridis"])
+def test_ink_is_read_on_every_shade(colours: str) -> None:
+    for shade in sample_colorscale(colours, list(np.linspace(0, 1, 101))):
+        light = luminance("rgb(255,255,255)" if ink(shade) == "#FFFFFF" else "rgb(0,0,0)")
+        high, low = max(light, luminance(shade)) + 0.05, min(light, luminance(shade)) + 0.05
+        assert high / low >= 4.5
+
+
+def test_words_take_the_ink_of_their_own_cell() -> None:
+    assert luminance("rgb(255,255,255)") == pytest.approx(1.0)
+    assert luminance("rgb(118,118,118)") == pytest.approx(1.05 / 4.54 - 0.05, abs=1e-3)
+    assert "color:#FFFFFF" in lens(3, probability=1.0).data[0].text[0][0]
+    pale = lens(3, probability=0.5)
+    assert "color" not in pale.data[0].text[0][0]
+    assert pale.data[0].textfont.color == "#000000"
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5, 30])
+def test_the_colour_bar_holds_its_title(layers: int) -> None:
+    values = np.ones((layers, 5))
+    figure = signed_heatmap(values, list("abcde"), [str(i) for i in range(layers)], title="t", x_title="x",
+                            y_title="y", legend="", unit="normalised recovery (fraction)")  # fmt: skip
+    for width in (ONE, TWO):
+        layout, bar = fit(figure, width).layout, fit(figure, width).data[0].colorbar
+        tall = layout.height - layout.margin.t - layout.margin.b
+        lines = bar.title.text.split("<br>")
+        assert max(text_width(line, bar.title.font.size) for line in lines) <= tall * 1.05
+        assert layout.margin.r >= bar.thickness + 1.3 * bar.title.font.size * len(lines)
+        assert " ".join(lines) == "normalised recovery (fraction)"
+
+
+def test_only_the_lowest_row_of_panels_has_x_labels() -> None:
+    labels = token_labels([" word"] * 14)
+    layout = facets([np.eye(14)] * 9, [f"L9H{h}" for h in range(9)], labels, labels, title="", unit="p").layout
+    labelled = [layout[f"xaxis{i}"].domain for i in ["", *range(2, 10)] if layout[f"xaxis{i}"].showticklabels]
+    bottoms = [layout[f"yaxis{i}"].domain[0] for i in ["", *range(2, 10)] if layout[f"xaxis{i}"].showticklabels]
+    assert len(labelled) == 4
+    assert bottoms == [0.0] * 4
 
 
 def test_panels_lie_inside_the_figure_and_apart() -> None:

@@ -16,11 +16,11 @@ class EverySpec(Spec):
 
     sites: tuple[Literal["q", "k", "v"], ...] = Field(("q",), min_length=1, description="several of a few")
     mode: Literal["one", "two"] = Field("one", description="one of two")
-    layers: tuple[int, ...] = Field((), description="numbers")
+    layers: tuple[int, ...] = Field((), description="numbers; none given means all")
     tokens: tuple[Annotated[str, Field(min_length=1)], ...] = Field((), description="texts")
     count: int = Field(3, ge=1, le=5, description="bounded")
     scale: float = Field(1.0, gt=0, description="a positive number")
-    layer: int | None = Field(None, description="none is possible")
+    layer: int | None = Field(None, description="one number; none means the first layer")
     flag: bool = shown(False, description="a switch")
 
 
@@ -44,6 +44,7 @@ def _page(given: dict) -> None:  # type: ignore[type-arg]
         chosen = fields(state, ANALYSIS, spec, list(ANALYSIS.spec.model_fields))
         st.json(chosen.model_dump(mode="json"))
         st.session_state["changed"] = dict(state.values)
+        st.session_state["noted"] = state.noted()
     except InputError as error:
         st.error(str(error))
 
@@ -100,6 +101,22 @@ def test_what_is_no_number_is_one_line_that_names_the_option(words: str) -> None
     assert "layers" in page.error[0].value
 
 
-def test_url_out_of_bounds_is_one_line() -> None:
-    page = _opened(count="9")
-    assert "count" in page.error[0].value
+def test_url_out_of_bounds_is_noted_and_costs_no_other_option() -> None:
+    page = _opened(count="9", scale="2.5")
+    assert not page.error
+    assert _said(page) == EverySpec(count=3, scale=2.5)
+    assert len(page.session_state["noted"]) == 1
+    assert "count = '9'" in page.session_state["noted"][0]
+    assert "the default, 3, is used instead" in page.session_state["noted"][0]
+
+
+def test_a_choice_that_is_not_there_is_noted() -> None:
+    page = _opened(mode="three")
+    assert _said(page).mode == "one"
+    assert "'three'" in page.session_state["noted"][0]
+
+
+def test_an_empty_field_says_what_it_stands_for() -> None:
+    page = _opened()
+    assert page.number_input(key="every|layer").placeholder == "the first layer"
+    assert page.text_input(key="every|layers").placeholder == "all"

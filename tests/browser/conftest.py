@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, Response, expect, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_S, SLOW_MS = 180, 300_000
@@ -25,6 +25,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PLOT = ".js-plotly-plot"
+PROBED = re.compile(r"/[^/]+/_stcore/(health|host-config)$")
+"""Streamlit's own front end looks for its server beside every page before it asks the root: two answers of 404."""
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Visit:
     page: Page
     app: App
     strayed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> Page:
         """Go to a path of the app and wait for its first paint."""
@@ -109,6 +112,7 @@ class Visit:
         errors = self.page.get_by_test_id("stException").all_inner_texts()
         assert not errors, f"the page shows an exception: {errors[0]}"
         assert not self.strayed, f"the page asked for {self.strayed}"
+        assert not self.refused, f"the page asked in vain for {self.refused}"
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +178,12 @@ def visit(app: App, chromium: Browser) -> Iterator[Callable[[], Visit]]:
             if not request.url.startswith((f"{app.address}/", "data:", "blob:")):
                 one.strayed.append(request.url)
 
+        def answered(response: Response) -> None:
+            if response.status >= 400 and not PROBED.search(response.url):
+                one.refused.append(f"{response.status} {response.url}")
+
         one.page.on("request", watch)
+        one.page.on("response", answered)
         visits.append(one)
         return one
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import SLOW_MS, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +47,31 @@ def test_lens_cell_token_and_layer_are_linked(visit: Callable[[], Visit]) -> Non
     page.get_by_role("radio", name="L20H4").or_(page.get_by_role("button", name="L20H4")).first.click()
     expect(page.get_by_text("L20H4 at 3 ␣France looks at")).to_be_visible()
     expect(page).to_have_url(re.compile("head=4"))
+
+
+def test_a_long_prompt_keeps_its_words_and_scrolls_sideways(visit: Callable[[], Visit]) -> None:
+    one = visit()
+    page = one.open(f"/?prompt={'John+gave+a+drink+to+Mary+' * 8}and&layer=20")
+    box = page.locator(".st-key-sideways")
+    expect(box.locator(".heatmaplayer text").first).to_be_attached(timeout=SLOW_MS)
+    # It opens at its right end, where the chosen token is.
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth + 200 && Math.abs(e.scrollLeft) < 2")
+    one.click_cell(46, 11, 49)
+    expect(page.get_by_text("Next token after 46")).to_be_visible()
+    expect(page).to_have_url(re.compile("position=46&layer=10"))
+
+
+def test_what_the_address_cannot_have_is_said_and_corrected(visit: Callable[[], Visit]) -> None:
+    one = visit()
+    page = one.open("/?prompt=The+capital+of+France+is&position=99&layer=99&head=77")
+    expect(page.get_by_text("position '99' is not valid, 4 is shown instead")).to_be_visible(timeout=SLOW_MS)
+    expect(page).to_have_url(re.compile("position=4&layer=29&head=8"))
+
+
+def test_an_unknown_page_is_named(visit: Callable[[], Visit]) -> None:
+    one = visit()
+    page = one.open("/patchin")
+    expect(page.get_by_text("There is no page /patchin")).to_contain_text("did you mean /patching?")
 
 
 def test_chosen_cell_comes_back_with_the_url(visit: Callable[[], Visit]) -> None:
