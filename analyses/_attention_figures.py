@@ -17,6 +17,7 @@ STATISTICS = {
     "previous_token": ("Weight on the token before", "mean weight"),
     "self_token": ("Weight on the token itself", "mean weight"),
 }
+FRACTIONS = ("sink_mass", "previous_token", "self_token")
 LEGEND = "rows: tokens that look; columns: tokens looked at; white: after the token, never seen"
 
 
@@ -49,7 +50,13 @@ def figures(frames: Frames, *, layer: int | None, head: int, statistic: str) -> 
             limits=(0.0, 1.0),
         ),
         "head": _enlarged(panels[head], tokens, f"Attention of L{layer}H{head}{_group(frames['heads'], layer, head)}"),
-        "overview": _overview(frames["heads"], statistic),
+        "overview": overview(
+            frames["heads"],
+            statistic,
+            *STATISTICS[statistic],
+            fraction=statistic in FRACTIONS,
+            legend="mean over destinations from position 1 on",
+        ),
     }
 
 
@@ -95,8 +102,8 @@ def _group(heads: pd.DataFrame, layer: int, head: int) -> str:
     return f" (key/value head {int(row['key_value_head'])})"
 
 
-def _overview(heads: pd.DataFrame, statistic: str) -> go.Figure:
-    title, unit = STATISTICS[statistic]
+def overview(heads: pd.DataFrame, statistic: str, title: str, unit: str, *, fraction: bool, legend: str) -> go.Figure:
+    """One number for every head, layers × heads; fractions are drawn from 0 to 1."""
     values = grid(heads, x="head", y="layer", value=statistic)
     return sequential_heatmap(
         values,
@@ -106,6 +113,6 @@ def _overview(heads: pd.DataFrame, statistic: str) -> go.Figure:
         x_title="head",
         y_title="layer",
         unit=unit,
-        legend="mean over destinations from position 1 on",
-        limits=(0.0, 1.0) if statistic in ("sink_mass", "previous_token", "self_token") else None,
+        legend=legend,
+        limits=(0.0, 1.0) if fraction else None,
     )

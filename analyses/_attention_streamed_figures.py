@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from analyses._attention_figures import overview
 from analyses._contract import Frames
-from analyses._plots import bars, glyphs, grid, lines, sequential_heatmap
+from analyses._plots import bars, glyphs, lines
 from hooks.errors import InputError
 
 STATISTICS = {
@@ -39,19 +40,9 @@ def figures(frames: Frames, *, layer: int | None, head: int, statistic: str) -> 
 
 
 def _heads(heads: pd.DataFrame, statistic: str, length: int) -> go.Figure:
+    legend = f"mean over {length - 1} destinations, from position 1 on"
     title, unit = STATISTICS[statistic]
-    values = grid(heads, x="head", y="layer", value=statistic)
-    return sequential_heatmap(
-        values,
-        [str(head) for head in values.columns],
-        [str(layer) for layer in values.index],
-        title=f"{title}, every head",
-        x_title="head",
-        y_title="layer",
-        unit=unit,
-        legend=f"mean over {length - 1} destinations, from position 1 on",
-        limits=(0.0, 1.0) if statistic in FRACTIONS else None,
-    )
+    return overview(heads, statistic, title, unit, fraction=statistic in FRACTIONS, legend=legend)
 
 
 def _along(frames: Frames, layer: int, statistic: str) -> go.Figure:

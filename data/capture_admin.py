@@ -19,7 +19,9 @@ from data.workspace import exclusive
 from hooks.errors import InputError, unknown
 
 _LONGEST_ARRAY = 100_000  # DuckDB's limit
-_TABLES = ("token_scalars", "generated_tokens", "tokens", "prompts", "extents", "shards")
+_TABLES = (
+    "attention_top", "attention_scalars", "token_scalars", "generated_tokens", "tokens", "prompts", "extents", "shards",
+)  # fmt: skip
 
 _LISTING = """
 SELECT c.name AS capture, m.name AS model, c.dtype, c.plan, complete, created, coalesce(s.n_rows, 0) AS "rows",
@@ -68,7 +70,7 @@ def delete_capture(store: Store, name: str) -> None:
 
 
 def export_duckdb(reader: CaptureReader, path: Path) -> Path:
-    """Write one file that plain DuckDB opens without ours: capture, prompts, tokens, token_scalars, activations.
+    """Write one file that plain DuckDB opens without ours: what `catalogue_tables` gives, and the activations.
 
     `activations` has layer, site, prompt, position and `values` as FLOAT[d]; with sites of several widths it is one
     table a width, `activations_576` and so on. The file appears when it is whole.

@@ -19,6 +19,7 @@ from data.payload import Payload
 from data.store import Store
 from hooks.errors import InputError
 
+_ATTENTION_TABLES = {"attention_scalars", "attention_top"}
 _PARQUET_SCHEMA = pa.schema(
     [("capture", pa.string()), ("layer", pa.int32()), ("site", pa.string()), ("prompt", pa.int32()),
      ("position", pa.int32()), ("token_id", pa.int32()), ("token", pa.string()), ("values", pa.list_(pa.float32()))]
@@ -83,7 +84,7 @@ class CaptureReader:
         return prod(self._payload.extents(key)[0].shape)
 
     def catalogue_tables(self) -> dict[str, pa.Table]:
-        """capture, prompts, tokens and token_scalars of this capture, as they stand in the catalogue now."""
+        """capture, prompts, tokens, token_scalars and, where there is any, attention, as the catalogue has them now."""
         queries = {
             "capture": "SELECT captures.name, identity AS model, plan, captures.dtype, complete, created FROM captures "
             "JOIN models ON key = model WHERE captures.name = $name",
@@ -91,9 +92,13 @@ class CaptureReader:
             "tokens": "SELECT prompt, position, token_id, token FROM tokens WHERE capture = $name ORDER BY ALL",
             "token_scalars": "SELECT * EXCLUDE (capture) FROM token_scalars WHERE capture = $name",
         }
+        given, whole = {"name": self.name}, set(queries)
         with self._store.database.reading() as connection:
-            given = {"name": self.name}
-            return {table: connection.sql(sql, params=given).to_arrow_table() for table, sql in queries.items()}
+            there = {table for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+            for table in _ATTENTION_TABLES & there:
+                queries[table] = f"SELECT * EXCLUDE (capture) FROM {table} WHERE capture = $name"  # noqa: S608 our own
+            found = {table: connection.sql(sql, params=given).to_arrow_table() for table, sql in queries.items()}
+        return {table: rows for table, rows in found.items() if rows.num_rows or table in whole}
 
     def verify(self) -> None:
         """Read every byte. Raises InputError naming the first shard whose checksum does not match."""

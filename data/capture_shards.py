@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from torch import Tensor
 
+from data.attention_rows import attention_scalars, attention_top
 from data.catalogue import Layout, SiteKey, Spoken
 from data.catalogue_rows import ShardRows, insert_shards, scalar_rows
 from data.failures import translated
 from data.shards import Block, Written, write_shard
 from data.store import Store
 from data.vector_stats import VectorStats
+from hooks.captured_attention import AttentionRows
 
 VECTORS_A_COMMIT = 400_000
 """Statistics rows that wait for one catalogue transaction; many small transactions would cost more than the shards."""
@@ -30,11 +33,13 @@ class Pack:
     values: dict[SiteKey, Tensor]
     stats: dict[SiteKey, VectorStats]
     shapes: dict[SiteKey, tuple[int, ...]]
+    attention: tuple[AttentionRows, ...] = ()
 
     @property
     def n_bytes(self) -> int:
         """What the tensors and statistics take."""
-        return sum(v.nbytes for v in self.values.values()) + sum(s.n_bytes for s in self.stats.values())
+        looked = sum(t.nbytes for one in self.attention for t in (*one.numbers.values(), one.top_weights))
+        return looked + sum(v.nbytes for v in self.values.values()) + sum(s.n_bytes for s in self.stats.values())
 
 
 class ShardMaker:
@@ -97,9 +102,17 @@ class ShardMaker:
             for key, where in zip(keys, written, strict=True)
         ]
         rows = ShardRows(self.next_shard, file, n_bytes, self.next_row, layout, self.dtype, extents, spoken,
-                         scalar_rows(self.name, layout, stats))  # fmt: skip
+                         scalar_rows(self.name, layout, stats), self._attention(layout))  # fmt: skip
         self.next_shard, self.next_row = self.next_shard + 1, self.next_row + layout.n_rows
         return rows
+
+    def _attention(self, layout: Layout) -> dict[str, pa.Table]:
+        pieces = [pack.attention for pack in self._packs]
+        tables = {
+            "attention_scalars": attention_scalars(self.name, layout, pieces),
+            "attention_top": attention_top(self.name, layout, pieces),
+        }
+        return {table: rows for table, rows in tables.items() if rows is not None}
 
     def _block(self, key: SiteKey, n_rows: int) -> Block:
         pieces = [pack.values[key] for pack in self._packs]

@@ -22,10 +22,13 @@ from data.shards import DTYPES
 from data.store import Store
 from data.vector_stats import stats_of
 from data.workspace import exclusive
+from hooks.captured_attention import AttentionRows
 from hooks.errors import InputError, unknown
 
 __all__ = ["CaptureReader", "CaptureWriter", "Spoken", "open_capture"]
 
+Activations = dict[SiteKey, Tensor]
+Attention = Sequence[AttentionRows]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -122,7 +125,7 @@ class CaptureWriter:
         text: str,
         token_ids: list[int],
         str_tokens: list[str],
-        activations: dict[SiteKey, Tensor],
+        activations: Activations,
     ) -> None:
         """Take one prompt's tensors `[pos, …]`, keyed by (layer or None, site name); cast and copied at once.
 
@@ -134,12 +137,15 @@ class CaptureWriter:
         if not self._known(spoken):
             self.add_pack([spoken], activations)
 
-    def add_pack(self, prompts: Sequence[Spoken], activations: dict[SiteKey, Tensor], *, copy: bool = True) -> None:
+    def add_pack(
+        self, prompts: Sequence[Spoken], activations: Activations, attention: Attention = (), *, copy: bool = True
+    ) -> None:
         """Take tensors `[row, …]` in which the rows of several new prompts lie one after another.
 
         Args:
             prompts: with the tokens that were kept and their ascending positions.
             activations: keyed by (layer or None, site name).
+            attention: of the same rows, an entry a layer.
             copy: False hands the tensors over: they must be on the host, and nobody may change them any more.
         """
         assert self._worker is not None, "a CaptureWriter is used in a with block"
@@ -147,13 +153,10 @@ class CaptureWriter:
         if twice:
             raise InputError(f"prompts {twice[:4]} of capture {self.name!r} are already there")
         self._check(prompts, activations)
-        target = DTYPES[self.dtype]
-        kept = {
-            key: tensor.detach().to(device="cpu", dtype=target, copy=copy).contiguous()
-            for key, tensor in activations.items()
-        }
+        cast: dict[str, Any] = {"device": "cpu", "dtype": DTYPES[self.dtype], "copy": copy}
+        kept = {key: tensor.detach().to(**cast).contiguous() for key, tensor in activations.items()}
         stats = {key: stats_of(kept[key]) for key in self._shapes}
-        pack = Pack(list(prompts), kept if self._keeps_values else {}, stats, self._shapes)
+        pack = Pack(list(prompts), kept if self._keeps_values else {}, stats, self._shapes, tuple(attention))
         self._worker.put(pack, pack.n_bytes)
         self._added.update({one.prompt: one.text for one in prompts})
         self.nonfinite += sum(s.nan_count + s.inf_count for s in stats.values())
@@ -169,7 +172,7 @@ class CaptureWriter:
             raise InputError(f"prompt {one.prompt} of capture {self.name!r} is already there with another text")
         return True
 
-    def _check(self, prompts: Sequence[Spoken], activations: dict[SiteKey, Tensor]) -> None:
+    def _check(self, prompts: Sequence[Spoken], activations: Activations) -> None:
         where = f"prompt {prompts[0].prompt} of capture {self.name!r}" if prompts else f"capture {self.name!r}"
         for one in prompts:
             if not one.token_ids or len(one.token_ids) != len(one.tokens):
@@ -186,9 +189,8 @@ class CaptureWriter:
             self._shapes = shapes
         elif shapes != self._shapes:
             differing = sorted(str(key) for key in shapes.items() ^ self._shapes.items())
-            raise InputError(
-                f"{where} differs from the prompts before it in sites or shapes: {', '.join(differing[:4])}"
-            )
+            said = f"{where} differs from the prompts before it in sites or shapes"
+            raise InputError(f"{said}: {', '.join(differing[:4])}")
 
     def _remove_orphans(self, files: set[str]) -> None:
         """Delete what a killed writer renamed but never entered in the catalogue; the lock keeps live writers out."""

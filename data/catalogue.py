@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -66,10 +68,9 @@ def open_for_writing(
     """Enter a new capture, or reopen one of the same model and plan. Raises InputError when they differ."""
     # Workspaces made before these were in schema.sql get them here.
     connection.execute("ALTER TABLE token_scalars ADD COLUMN IF NOT EXISTS mean FLOAT")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS generated_tokens "
-        "(capture VARCHAR NOT NULL, prompt INTEGER NOT NULL, position INTEGER NOT NULL, step INTEGER NOT NULL)"
-    )
+    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    for table in re.findall(r"CREATE TABLE IF NOT EXISTS [^;]*;", schema):
+        connection.execute(table)
     key = save_model(connection, model)
     text = to_json(f"the plan of capture {name!r}", plan, canonical=True)
     row = connection.execute("SELECT model, plan FROM captures WHERE name = ?", [name]).fetchone()

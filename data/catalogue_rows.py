@@ -16,7 +16,10 @@ from data.vector_stats import VectorStats
 
 @dataclass(frozen=True)
 class ShardRows:
-    """What the catalogue says of one shard: rows of `shards` and `extents`, prompts, statistics of every vector."""
+    """What the catalogue says of one shard: rows of `shards` and `extents`, prompts, statistics of every vector.
+
+    `attention` has the rows of the attention tables by table, and none of those that were not asked for.
+    """
 
     shard: int
     file: str
@@ -27,6 +30,7 @@ class ShardRows:
     extents: list[tuple[SiteKey, tuple[int, ...], Written, int, int]]
     spoken: list[Spoken]
     scalars: pa.Table
+    attention: dict[str, pa.Table]
 
 
 def scalar_rows(name: str, layout: Layout, stats: dict[SiteKey, list[VectorStats]]) -> pa.Table:
@@ -58,6 +62,9 @@ def insert_shards(connection: duckdb.DuckDBPyConnection, name: str, shards: list
     append(connection, "prompts", pa.concat_tables([_prompts(name, rows) for rows in shards]))
     append(connection, "tokens", pa.concat_tables([_tokens(name, rows) for rows in shards]))
     append(connection, "token_scalars", pa.concat_tables([rows.scalars for rows in shards]).unify_dictionaries())
+    for table in dict.fromkeys(table for rows in shards for table in rows.attention):
+        parts = [rows.attention[table] for rows in shards if table in rows.attention]
+        append(connection, table, pa.concat_tables(parts).unify_dictionaries())
     generated = pa.concat_tables([_generated(name, rows) for rows in shards])
     if generated.num_rows:
         append(connection, "generated_tokens", generated)

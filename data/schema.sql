@@ -126,9 +126,37 @@ CREATE TABLE token_scalars (
 );
 
 -- Tokens of `tokens` that the model wrote itself while it was captured.
-CREATE TABLE generated_tokens (
+CREATE TABLE IF NOT EXISTS generated_tokens (
     capture  VARCHAR NOT NULL,
     prompt   INTEGER NOT NULL,
     position INTEGER NOT NULL,
     step     INTEGER NOT NULL          -- 1 for the first new token
+);
+
+-- What every head did at every token kept, when a capture asked for its attention; positions are of the same prompt.
+CREATE TABLE IF NOT EXISTS attention_scalars (
+    capture  VARCHAR NOT NULL,
+    prompt   INTEGER NOT NULL,
+    position INTEGER NOT NULL,         -- of the token that looks
+    layer    INTEGER NOT NULL,
+    head     INTEGER NOT NULL,
+    entropy  FLOAT   NOT NULL,         -- nats
+    max_weight   FLOAT   NOT NULL,
+    max_position INTEGER NOT NULL,     -- of the token with that weight
+    sink_mass    FLOAT   NOT NULL,     -- weight on the first tokens, as many as the plan says
+    recent_mass  FLOAT   NOT NULL,     -- weight on tokens nearer than the plan's window
+    mean_distance      FLOAT NOT NULL, -- tokens back, mean under the weights
+    distance_deviation FLOAT NOT NULL  -- and its standard deviation
+);
+
+-- The largest weights of every head at every token kept.
+CREATE TABLE IF NOT EXISTS attention_top (
+    capture  VARCHAR NOT NULL,
+    prompt   INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    layer    INTEGER NOT NULL,
+    head     INTEGER NOT NULL,
+    rank     INTEGER NOT NULL,         -- 0 is the largest
+    source   INTEGER NOT NULL,         -- position looked at
+    weight   FLOAT   NOT NULL
 );

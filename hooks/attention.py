@@ -87,15 +87,15 @@ def attend(
         base = (rearrange(ragged.base[0][0], "p h d -> h p d"), rearrange(ragged.base[1][0], "p h d -> h p d"))
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         return ragged_attention(query, key, value, base, ragged.segments, scale), None
+    reader: Reader | None = getattr(module, "interp_reader", None)
+    if reader is not None:
+        return reader(query, key, value, scaling, int(kwargs.get("sliding_window") or 0)), None
     row: PackedRow | None = getattr(module, "interp_packed", None)
     if row is not None:
         if taps is not None and taps.wants_pattern:
             raise InputError("patterns are not written out for packed prompts; run them one at a time")
         window = int(kwargs.get("sliding_window") or 0)
         return packed_attention(module, query, key, value, row, scaling, window), None
-    reader: Reader | None = getattr(module, "interp_reader", None)
-    if reader is not None:
-        return reader(query, key, value, scaling, int(kwargs.get("sliding_window") or 0)), None
     if taps is None or not taps.wants_pattern:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]

@@ -76,7 +76,7 @@ def attention_statistics(
         each(layer, replace(found, out=found.out.new_empty(0)))
         return z
 
-    with model.lock, _reading(model, layers, read):
+    with model.lock, reading(model, layers, read):
         model.module(tokens.to(model.device), use_cache=False, logits_to_keep=1)
 
 
@@ -99,7 +99,7 @@ def _spans(plan: StatisticsPlan, length: int, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _reading(model: Model, layers: Sequence[int], read: Callable[..., Tensor]) -> Iterator[None]:
+def reading(model: Model, layers: Sequence[int], read: Callable[..., Tensor]) -> Iterator[None]:
     """Let `read` answer for the attention of these layers; taken out whatever happens."""
     modules: list[nn.Module] = []
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hooks.captured_attention import AttentionRows
 from hooks.sites import Site
 
 
@@ -41,10 +42,14 @@ class CapturedPrompt:
 
 @dataclass(frozen=True, eq=False)
 class CapturedPack:
-    """Prompts that were computed together: `activations` by site, [row …], the rows of `kept` one after another."""
+    """Prompts that were computed together: `activations` by site, [row …], the rows of `kept` one after another.
+
+    `attention` has one entry a layer when the plan asks for it.
+    """
 
     kept: tuple[Kept, ...]
     activations: dict[Site, Tensor]
+    attention: tuple[AttentionRows, ...] = ()
 
     def prompts(self) -> Iterator[CapturedPrompt]:
         """The prompts apart, each with copies of its own rows."""

@@ -28,19 +28,21 @@ class Enough(Exception):
 
 
 @torch.no_grad()
-def run_packed(model: Model, row: PackedRow, sites: Iterable[Site], keep: Keep, rows: Tensor | None = None) -> None:
-    """One forward of prompts packed in a row, up to the last site; no logits.
+def run_packed(
+    model: Model, row: PackedRow, sites: Iterable[Site], keep: Keep, rows: Tensor | None = None, *, whole: bool = False
+) -> None:
+    """One forward of prompts packed in a row, up to the last site, or the `whole` of it; no logits but one.
 
     Args:
         sites: what to keep; a head narrows a site, derived sites are computed.
         keep: takes each site's values, [1 row …]. They may be views into the model's own tensors: copy what must last.
         rows: indices of the packed tokens to keep, ascending; all when None.
     """
-    taps = taps_for(model, sites, keep, rows, stop=True)
+    taps = taps_for(model, sites, keep, rows, stop=not whole)
     tokens = row.tokens().to(model.device)
     with model.lock, hooked(taps), packed(model, row) as options, suppress(Enough):
         model.module(tokens, logits_to_keep=1, **options)
-        raise AssertionError("a forward ended before every site was seen")
+        assert whole, "a forward ended before every site was seen"
 
 
 def taps_for(

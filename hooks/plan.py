@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from hooks.capture_cost import CaptureCost, check_sites, disk_bytes_of, numbers_of, working_bytes
 from hooks.captured import CapturedPack, CapturedPrompt, Kept
+from hooks.captured_attention import AttentionKeep, AttentionRows, reading_attention
 from hooks.errors import InputError, unknown
 from hooks.generation import generate
-from hooks.geometry import Geometry
 from hooks.packed_run import run_packed
 from hooks.packing import PackedRow, pack_rows
 from hooks.progress import Progress, silent
 from hooks.selection import check_selection, selected
-from hooks.sites import PATTERN_KINDS, Site
+from hooks.sites import Site
 
 if TYPE_CHECKING:
     from hooks.model import Model
 
-__all__ = ["STORED", "CaptureCost", "CapturePlan", "CapturedPack", "CapturedPrompt"]
+__all__ = ["STORED", "AttentionKeep", "CaptureCost", "CapturePlan", "CapturedPack", "CapturedPrompt"]
 
 STORED: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 KEEPS = ("values", "statistics")
-_SCALAR_BYTES = 16
-"""What the catalogue takes for the statistics of one vector, about."""
 Prompts = Mapping[int, Sequence[int]]
-
-
-@dataclass(frozen=True)
-class CaptureCost:
-    """Predicted cost: bytes on disk, peak bytes of the activations of one packed row, and seconds on this machine."""
-
-    prompts: int
-    tokens: int
-    vectors: int
-    payload_bytes: int
-    disk_bytes: int
-    batch_bytes: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,7 @@ class CapturePlan:
         seed: of the draw; only random selections depend on it.
         keep: "values", or "statistics" for the norm, mean and largest channel of every vector alone.
         generate: greedy tokens to add to every prompt before `tokens` is applied to the whole text.
+        attention: which attention statistics to keep of every head and layer beside the sites; None for none.
     """
 
     sites: tuple[Site, ...]
@@ -66,6 +53,7 @@ class CapturePlan:
     seed: int = 0
     keep: Literal["values", "statistics"] = "values"
     generate: int = 0
+    attention: AttentionKeep | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON of what decides the values that are kept; `row_tokens` only decides how fast."""
@@ -73,6 +61,7 @@ class CapturePlan:
         described |= {"tokens": self.tokens, "dtype": self.dtype}
         described |= {"seed": self.seed} if self.tokens.startswith("random") else {}
         described |= {"keep": self.keep} if self.keep != "values" else {}
+        described |= {"attention": vars(self.attention)} if self.attention else {}
         return described | ({"generate": self.generate} if self.generate else {})
 
     def check(self, model: Model, prompts: Prompts | None = None) -> None:
@@ -83,8 +72,10 @@ class CapturePlan:
             raise unknown("thing to keep", self.keep, KEEPS)
         if self.generate < 0:
             raise InputError(f"generate {self.generate} is not valid: 0 or more new tokens")
+        if self.attention:
+            self.attention.check()
         check_selection(self.tokens)
-        _check_sites(model, self.sites)
+        check_sites(model, self.sites)
         for index, ids in (prompts or {}).items():
             total = len(ids) + self.generate
             if not len(ids):
@@ -100,7 +91,7 @@ class CapturePlan:
         lengths = {index: len(ids) + self.generate for index, ids in given.items()}
         kept = sum(len(selected(self.tokens, n, index, self.seed)) for index, n in lengths.items())
         sites = dict.fromkeys(self.sites)
-        numbers = sum(_numbers(site, model.geometry) for site in sites)
+        numbers = sum(numbers_of(site, model.geometry) for site in sites)
         payload = numbers * STORED[self.dtype].itemsize * kept if self.keep == "values" else 0
         row = min(sum(lengths.values()), max(self.row_tokens, *lengths.values())) if lengths else 0
         return CaptureCost(
@@ -108,8 +99,8 @@ class CapturePlan:
             tokens=sum(lengths.values()),
             vectors=kept * len(sites),
             payload_bytes=payload,
-            disk_bytes=payload + kept * len(sites) * _SCALAR_BYTES,
-            batch_bytes=row * (numbers * STORED[self.dtype].itemsize + _working_bytes(model)),
+            disk_bytes=payload + kept * disk_bytes_of(len(sites), self.attention, model.geometry),
+            batch_bytes=row * (numbers * STORED[self.dtype].itemsize + working_bytes(model)),
             seconds=self._seconds(model, given) if seconds and given else 0.0,
         )
 
@@ -138,11 +129,17 @@ class CapturePlan:
         rows = None if len(places) == row.n_tokens else torch.tensor(places, device=model.device)
         found: dict[Site, torch.Tensor] = {}
         target = STORED[self.dtype]
-        # A copy at once, narrow and on the host: the model's own tensors are free again before the next layer.
-        run_packed(
-            model, row, self.sites, lambda s, v: found.update({s: v[0].to("cpu", target, copy=True).contiguous()}), rows
-        )
-        return CapturedPack(tuple(kept), {site: found[site] for site in self.sites})
+
+        def keep(site: Site, value: torch.Tensor) -> None:
+            # A copy at once, narrow and on the host: the model's own tensors are free again before the next layer.
+            found[site] = value[0].to("cpu", target, copy=True).contiguous()
+
+        attention: list[AttentionRows] = []
+        with ExitStack() as held:
+            if self.attention:
+                attention = held.enter_context(reading_attention(model, row, self.attention, rows))
+            run_packed(model, row, self.sites, keep, rows, whole=self.attention is not None)
+        return CapturedPack(tuple(kept), {site: found[site] for site in self.sites}, tuple(attention))
 
     def _generated(self, model: Model, row: PackedRow) -> Iterator[CapturedPack]:
         """One pack for each length in the row: a cache holds prompts of one length without padding."""
@@ -152,8 +149,19 @@ class CapturePlan:
             texts, values = generate(model, ids, self.generate, self.sites, STORED[self.dtype])
             kept = [self._kept(row.prompts[at + i], texts[i].tolist(), len(ids[i])) for i in range(count)]
             picked = {s: torch.cat([v[i, list(k.positions)] for i, k in enumerate(kept)]) for s, v in values.items()}
-            yield CapturedPack(tuple(kept), {site: value.cpu() for site, value in picked.items()})
+            attention = self._attention_of(model, kept)
+            yield CapturedPack(tuple(kept), {site: value.cpu() for site, value in picked.items()}, attention)
             at += count
+
+    def _attention_of(self, model: Model, kept: Sequence[Kept]) -> tuple[AttentionRows, ...]:
+        """The attention over whole generated texts, from one more forward: the cache's steps do not keep it."""
+        if self.attention is None:
+            return ()
+        row = PackedRow(tuple(one.index for one in kept), tuple(one.token_ids for one in kept))
+        places = [at + place for at, one in zip(row.starts, kept, strict=True) for place in one.positions]
+        with reading_attention(model, row, self.attention, torch.tensor(places, device=model.device)) as found:
+            run_packed(model, row, self.sites[:1], lambda *_: None, whole=True)
+        return tuple(found)
 
     def _seconds(self, model: Model, prompts: Prompts) -> float:
         """Seconds for all, from the better of two runs over a few typical prompts."""
@@ -166,26 +174,3 @@ class CapturePlan:
             list(self._generated(model, timed) if self.generate else [self._prefilled(model, timed)])
             seconds.append(time.perf_counter() - started)
         return min(seconds) * sum(map(len, prompts.values())) / timed.n_tokens
-
-
-def _check_sites(model: Model, sites: Sequence[Site]) -> None:
-    if not sites:
-        raise InputError("a capture needs at least one site, e.g. blocks.0.hook_resid_post")
-    for site in sites:
-        site.check(model.geometry)
-        if site.kind in PATTERN_KINDS:
-            raise InputError(
-                f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k"
-            )
-        if site.position is not None:
-            raise InputError(f"{site.label} names a position; a capture chooses its tokens with tokens='all' or 2:5")
-
-
-def _numbers(site: Site, geometry: Geometry) -> int:
-    """Numbers that one token of `site` takes; one head of many takes its share."""
-    return prod(site.shape(geometry, 1, 1)) // (1 if site.head is None else site.heads(geometry))
-
-
-def _working_bytes(model: Model) -> int:
-    """What one token takes inside a block while it is computed: the residual a few times, the MLP's width, q, k, v."""
-    return model.dtype.itemsize * (4 * model.geometry.d_model + 3 * model.geometry.d_mlp)

@@ -68,7 +68,7 @@ def capture(
         for pack in plan.packs(model, {i: p for i, p in ids.items() if i not in done}, progress):
             activations = {(site.layer, _column(site)): value for site, value in pack.activations.items()}
             spoken = [texts.spoken(one, prompts[one.index]) for one in pack.kept]
-            writer.add_pack(spoken, activations, copy=False)
+            writer.add_pack(spoken, activations, pack.attention, copy=False)
     return Captured(name, len(prompts), len(done), cost, nonfinite_in(bench.store, name))
 
 

@@ -10,7 +10,7 @@ import click
 from data.capture_admin import delete_capture, export_duckdb, list_captures
 from data.captures import open_capture
 from hooks.errors import InputError
-from hooks.plan import KEEPS, STORED, CapturePlan
+from hooks.plan import KEEPS, STORED, AttentionKeep, CapturePlan
 from interp.captures import Captured, read_prompts, sites_of
 from interp.captures import capture as keep
 from interp.cli_errors import OneOf, Whole
@@ -40,6 +40,10 @@ from interp.workbench import Workbench
 )  # fmt: skip
 @click.option("--generate", type=Whole(0), default=0, help="greedy tokens to add to every prompt first")
 @click.option("--row-tokens", type=Whole(1), default=1024, show_default=True, help="tokens computed together")
+@click.option("--attention", is_flag=True, help="keep every head's attention statistics too, without the map")
+@click.option("--top-keys", type=Whole(0), default=0, help="with --attention: largest weights to keep, with their keys")
+@click.option("--sink", type=Whole(1), default=1, show_default=True, help="with --attention: first tokens that are it")
+@click.option("--window", type=Whole(1), default=64, show_default=True, help="with --attention: nearer keys are recent")
 @click.option("--prompts", "lines", metavar="FILE", help="a prompt a line, or JSONL with text")
 @click.option("--plan", "plan_only", is_flag=True, help="only say what it would cost")
 @click.option("--list", "listing", is_flag=True, help="list the captures of this workspace")
@@ -75,8 +79,9 @@ def _capture(
     loaded = bench.model(model, dtype=dtype, device=device, progress=report)
     prompts = read_prompts(loaded, request, lines)
     plan = CapturePlan(
-        sites_of(loaded, sites, layers), tokens, store_dtype, row_tokens, int(values["seed"]), kept, generate
-    )
+        sites_of(loaded, sites, layers), tokens, store_dtype, row_tokens, int(values["seed"]), kept, generate,
+        _attention(**{name: values[name] for name in ("attention", "top_keys", "sink", "window")}),
+    )  # fmt: skip
     cost = plan.cost(loaded, [loaded.encode(text) for text in prompts])
     told = f"{cost.prompts} prompts, {cost.tokens} tokens, {cost.disk_bytes / 1e6:.1f} MB, about {cost.seconds:.1f} s"
     if plan_only:
@@ -87,6 +92,12 @@ def _capture(
     done = keep(bench, loaded, name, prompts, plan, report)
     report.close()
     say(_summary(done) if as_json else _said(done), as_json)
+
+
+def _attention(attention: bool, top_keys: int, sink: int, window: int) -> AttentionKeep | None:
+    if top_keys and not attention:
+        raise InputError(f"--top-keys {top_keys} says how many weights of the attention to keep: add --attention")
+    return AttentionKeep(sink, window, top_keys) if attention else None
 
 
 def _summary(done: Captured) -> dict[str, Any]:

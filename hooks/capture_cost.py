@@ -1,0 +1,65 @@
+"""What a capture will take: bytes on disk and in memory, and the sites that it cannot keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from hooks.captured_attention import AttentionKeep
+from hooks.errors import InputError
+from hooks.geometry import Geometry
+from hooks.sites import PATTERN_KINDS, Site
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+_SCALAR_BYTES = 16
+"""What the catalogue takes for the statistics of one vector, about."""
+_HEAD_BYTES, _TOP_BYTES = 24, 8
+"""The same for one head's attention, and for each of its largest weights."""
+
+
+@dataclass(frozen=True)
+class CaptureCost:
+    """Predicted cost: bytes on disk, peak bytes of the activations of one packed row, and seconds on this machine."""
+
+    prompts: int
+    tokens: int
+    vectors: int
+    payload_bytes: int
+    disk_bytes: int
+    batch_bytes: int
+    seconds: float
+
+
+def check_sites(model: Model, sites: Sequence[Site]) -> None:
+    """Raise InputError for no sites, and for sites that the model lacks or a capture does not store."""
+    if not sites:
+        raise InputError("a capture needs at least one site, e.g. blocks.0.hook_resid_post")
+    for site in sites:
+        site.check(model.geometry)
+        if site.kind in PATTERN_KINDS:
+            raise InputError(
+                f"{site.name} grows with the square of the prompt and is not stored; capture rot_q and rot_k"
+            )
+        if site.position is not None:
+            raise InputError(f"{site.label} names a position; a capture chooses its tokens with tokens='all' or 2:5")
+
+
+def numbers_of(site: Site, geometry: Geometry) -> int:
+    """Numbers that one token of `site` takes; one head of many takes its share."""
+    return prod(site.shape(geometry, 1, 1)) // (1 if site.head is None else site.heads(geometry))
+
+
+def working_bytes(model: Model) -> int:
+    """What one token takes inside a block while it is computed: the residual a few times, the MLP's width, q, k, v."""
+    return model.dtype.itemsize * (4 * model.geometry.d_model + 3 * model.geometry.d_mlp)
+
+
+def disk_bytes_of(n_sites: int, attention: AttentionKeep | None, geometry: Geometry) -> int:
+    """What the catalogue takes for one token, about."""
+    heads = geometry.n_layers * geometry.n_heads if attention else 0
+    each = _HEAD_BYTES + (attention.top_k * _TOP_BYTES if attention else 0)
+    return n_sites * _SCALAR_BYTES + heads * each
