@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,20 @@ def test_a_stopped_command_takes_its_server_with_it(tmp_path: Path, stop: signal
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "interp", "app", "--port", str(port)]
     environment = os.environ | {"INTERP_WORKSPACE": str(tmp_path)}
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as app:
+    # Tests started in the background of a script ignore SIGINT, which a child would inherit.
+    app = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, preexec_fn=lambda: signal.signal(stop, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
         deadline = time.monotonic() + 60
         while not answers(port):
             assert time.monotonic() < deadline, "the app did not start"
             time.sleep(0.2)
         app.send_signal(stop)
         assert app.wait(30) in (0, 130)
-    assert not answers(port)
+        assert not answers(port)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(app.pid, signal.SIGKILL)
+        app.wait(30)
