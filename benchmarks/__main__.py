@@ -20,14 +20,14 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - set(files):
         sys.exit(f"error: no benchmark {', '.join(sorted(unknown))}; there are {', '.join(files)}")
     table: list[Row] = []
+    target = HERE / "results" / "latest.json"
     for name in names or files:
         for row in importlib.import_module(f"benchmarks.{name}").rows(default_workspace()):
             table.append(row)
             print(row.line(), flush=True)
-    target = HERE / "results" / "latest.json"
-    target.write_text(
-        json.dumps([row.as_dict() for row in table], indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+            # After every row: a run that is stopped has not been for nothing.
+            rows = [one.as_dict() for one in table]
+            target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {target.relative_to(HERE.parent)}")
 
 

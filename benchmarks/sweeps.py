@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks._harness import REPEATS, Row, faster, in_turns
+from benchmarks._harness import Row, faster, in_turns
 from benchmarks._peers import peer
 from hooks.capture import run_with_cache
 from hooks.fast_sweep import fast
@@ -23,6 +24,7 @@ from hooks.sweep import Cell
 CLEAN = "When John and Mary went to the store, John gave a drink to"
 CORRUPTED = "When John and Mary went to the store, Mary gave a drink to"
 TITLES = {"resid_pre": "IOI residual grid, 30 × 14 cells", "z": "head z by position, 30 × 9 × 14 cells"}
+NNSIGHT_REPEATS = 2
 TOLERANCE, DRIFT = 1e-4, 1.0
 """Largest difference in logits: fp32 must equal the peer, bf16 may drift, and says by how much."""
 
@@ -30,14 +32,17 @@ TOLERANCE, DRIFT = 1e-4, 1.0
 def rows(workspace: Path) -> Iterator[Row]:
     """Both grids in fp32 and bf16 beside TransformerLens in fp32, and the residual grid beside nnsight."""
     model, small = (load("smollm2-135m", workspace, dtype=dtype) for dtype in ("float32", "bfloat16"))
-    yield from _beside_transformer_lens(model, small, "resid_pre", REPEATS)
+    yield from _beside_transformer_lens(model, small, "resid_pre", 3)
     # The grid of heads takes TransformerLens minutes: it is timed once.
     yield from _beside_transformer_lens(model, small, "z", 1)
     yield _beside_nnsight(model, workspace)
 
 
 def _beside_transformer_lens(model: Model, small: Model, kind: str, repeats: int) -> Iterator[Row]:
-    expected, exact = _transformer_lens(model, kind), grid_of(model, kind)
+    started = time.perf_counter()
+    expected = _transformer_lens(model, kind)
+    first = time.perf_counter() - started
+    exact = grid_of(model, kind)
     drift = float((grid_of(small, kind) - exact).abs().max())
     ours = {
         "fp32, every cell computed": lambda: grid_of(model, kind),
@@ -46,10 +51,13 @@ def _beside_transformer_lens(model: Model, small: Model, kind: str, repeats: int
     }
     differences = [float((work() - expected).abs().max()) for work in ours.values()]
     peers: dict[str, Callable[[], Tensor]] = {"peer": lambda: _transformer_lens(model, kind)}
-    medians = in_turns(ours | peers, peer=repeats)
+    medians = in_turns(ours | (peers if repeats > 1 else {}), peer=repeats)
+    medians.setdefault("peer", first)
     for how, difference in zip(ours, differences, strict=True):
         half = how.startswith("bf16")
-        note = "peer: TransformerLens in fp32" + (f"; ours drifts by {drift:.2g} from our fp32" if half else "")
+        note = f"peer: TransformerLens in fp32, timed {repeats} times" + (
+            f"; ours drifts by {drift:.2g} from our fp32" if half else ""
+        )
         goal, tolerance = (40.0, DRIFT) if half else (15.0, TOLERANCE)
         yield faster(f"{TITLES[kind]}, {how}", medians[how], medians["peer"], goal, difference, tolerance, note)
 
@@ -66,10 +74,11 @@ def _beside_nnsight(model: Model, workspace: Path) -> Row:
     with peer("nnsight", workspace) as other:
         difference = float((torch.tensor(other.ask(asked)["grid"]) - grid_of(model, "resid_pre")).abs().max())
         medians = in_turns(
-            {"ours": lambda: grid_of(model, "resid_pre"), "peer": lambda: float(other.ask(asked)["seconds"])}, peer=3
+            {"ours": lambda: grid_of(model, "resid_pre"), "peer": lambda: float(other.ask(asked)["seconds"])},
+            peer=NNSIGHT_REPEATS,
         )
     name = f"{TITLES['resid_pre']}, fp32, every cell computed, beside nnsight"
-    note = "peer: nnsight 0.8.1, one trace a cell, in its own environment; timed three times"
+    note = f"peer: nnsight 0.8.1, one trace a cell, in its own environment, timed {NNSIGHT_REPEATS} times"
     return faster(name, medians["ours"], medians["peer"], 20.0, difference, TOLERANCE, note)
 
 

@@ -72,9 +72,13 @@ class Visit:
     def click_cell(self, column: int, row: int, columns: int, number: int = 0) -> None:
         """Click a cell of a clickable heatmap, counted from its lower left corner."""
         square = self.plot(number).locator(".scatterlayer .point").nth(row * columns + column)
+        expect(self.page.locator("[data-test-script-state=notRunning]")).to_be_attached(timeout=SLOW_MS)
         square.scroll_into_view_if_needed()
-        box = square.bounding_box()
-        assert box is not None
+        box, before = square.bounding_box(), None
+        # What is still arriving above the figure moves it: click where it has come to rest.
+        while box is None or box != before:
+            self.page.wait_for_timeout(300)
+            before, box = box, square.bounding_box()
         self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
     def run(self) -> None:
