@@ -75,9 +75,7 @@ class Payload:
         whole = torch.empty((self.n_rows, *extents[0].shape), dtype=DTYPES[self.dtype])
         start = 0
         for extent in extents:
-            # Through NumPy, on this thread: a copy has nothing to gain from a thread pool that a model may keep busy.
-            target = whole[start : start + extent.n_rows].view(torch.uint8).numpy()
-            np.copyto(target, self._view(extent).view(torch.uint8).numpy())
+            whole[start : start + extent.n_rows].copy_(self._view(extent))
             start += extent.n_rows
         return whole
 
