@@ -7,8 +7,9 @@ import json
 import pkgutil
 import sys
 from pathlib import Path
+from typing import Any
 
-from benchmarks._harness import Row
+from benchmarks._harness import surroundings
 from data.workspace import default_workspace
 
 HERE = Path(__file__).resolve().parent
@@ -19,15 +20,15 @@ def main(names: list[str]) -> None:
     files = sorted(m.name for m in pkgutil.iter_modules([str(HERE)]) if not m.name.startswith("_"))
     if unknown := set(names) - set(files):
         sys.exit(f"error: no benchmark {', '.join(sorted(unknown))}; there are {', '.join(files)}")
-    table: list[Row] = []
+    # Once, at the start: this is the code that was measured, whatever is committed meanwhile.
+    around, table = surroundings(), list[dict[str, Any]]()
     target = HERE / "results" / "latest.json"
     for name in names or files:
         for row in importlib.import_module(f"benchmarks.{name}").rows(default_workspace()):
-            table.append(row)
+            table.append(vars(row) | around)
             print(row.line(), flush=True)
             # After every row: a run that is stopped has not been for nothing.
-            rows = [one.as_dict() for one in table]
-            target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            target.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {target.relative_to(HERE.parent)}")
 
 

@@ -50,10 +50,6 @@ class Row:
             parts.append(f"max difference {self.difference:.2g}")
         return f"{'met ' if self.met else 'MISS'} {self.row}: {', '.join(parts)}{self.note and f' ({self.note})'}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The row with what is needed to make sense of it later."""
-        return vars(self) | surroundings()
-
 
 def surroundings() -> dict[str, Any]:
     """Device, versions, commit and date."""

@@ -51,16 +51,19 @@ def sites_of(model: Model, names: Sequence[str], layers: Sequence[int]) -> tuple
 
 
 def capture(
-    bench: Workbench, model: Model, name: str, prompts: Sequence[str], plan: CapturePlan, progress: Progress = silent
-) -> Captured:
+    bench: Workbench, model: Model, name: str, prompts: Sequence[str], plan: CapturePlan, progress: Progress = silent,
+    *, cost: CaptureCost | None = None,
+) -> Captured:  # fmt: skip
     """Capture `prompts` under `name`; prompts already committed under that name are skipped.
+
+    `cost` is what the plan said of these prompts, when somebody has asked it already: it times forwards to know.
 
     Raises:
         InputError: no prompts, sites the model lacks, more bytes than the disk or memory has left (the smaller plan
             that fits is named), or a name already used for another model, plan or prompts.
     """
     ids = {index: model.encode(text) for index, text in enumerate(prompts)}
-    cost = plan.cost(model, ids)
+    cost = cost or plan.cost(model, ids)
     require_room(plan, model, ids, cost, *room(bench.workspace))
     texts = _Texts(model)
     with CaptureWriter(bench.store, name, model.identity.as_dict(), plan.as_dict()) as writer:

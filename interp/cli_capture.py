@@ -89,7 +89,7 @@ def _capture(
         say({"capture": name, "cost": vars(cost)} if as_json else told, as_json)
         return
     click.echo(told, err=True)
-    done = keep(bench, loaded, name, prompts, plan, report)
+    done = keep(bench, loaded, name, prompts, plan, report, cost=cost)
     report.close()
     say(_summary(done) if as_json else _said(done), as_json)
 
