@@ -12,6 +12,7 @@ from einops import einsum, reduce
 from torch import Tensor
 
 from analyses._contract import Frames
+from hooks.attention_statistics import checked_layers
 from hooks.capture import run_with_cache
 from hooks.errors import InputError
 from hooks.progress import Progress
@@ -108,10 +109,7 @@ def _resolve(model: Model, length: int, layers: Sequence[int]) -> list[int]:
             "of every head has tokens × tokens cells: shorten the prompt"
         )
     geometry = model.geometry
-    for layer in layers:
-        if not 0 <= layer < geometry.n_layers:
-            raise InputError(f"layer {layer} does not exist: valid layers are 0 to {geometry.n_layers - 1}")
-    chosen = sorted(set(layers)) or list(range(geometry.n_layers))
+    chosen = checked_layers(model, layers)
     each = geometry.n_heads * length * (length + 1) // 2
     if each * len(chosen) > MAX_WEIGHTS:
         raise InputError(

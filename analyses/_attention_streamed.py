@@ -68,7 +68,7 @@ def numbers(found: AttentionStats) -> dict[str, Tensor]:
         found.span_mass[..., 0],
         found.recency_mass[..., 0],
         found.distance_mean,
-        found.distance_variance.clamp(min=0).sqrt(),
+        found.distance_deviation,
     )
     return {name: value[0].double() for name, value in zip(NUMBERS, values, strict=True)}
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from einops import repeat
 
 from data.catalogue import Layout
+from data.catalogue_rows import constant
 from hooks.captured_attention import AttentionRows
 
 Pieces = Sequence[Sequence[AttentionRows]]
@@ -58,7 +59,7 @@ def _layers(pieces: Pieces) -> list[list[AttentionRows]]:
 def _where(name: str, layout: Layout, layer: int, heads: int, each: int = 1) -> dict[str, pa.Array]:
     n_rows = layout.n_rows * heads * each
     return {
-        "capture": pa.DictionaryArray.from_arrays(pa.array(np.zeros(n_rows, np.int32)), pa.array([name])),
+        "capture": constant(name, n_rows),
         "prompt": pa.array(np.repeat(layout.prompt, heads * each)),
         "position": pa.array(np.repeat(layout.position, heads * each)),
         "layer": pa.array(np.full(n_rows, layer, np.int32)),

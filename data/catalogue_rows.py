@@ -44,7 +44,7 @@ def scalar_rows(name: str, layout: Layout, stats: dict[SiteKey, list[VectorStats
     codes = np.repeat(np.array([sites.index(site) for _, site in keys], np.int32), n_rows)
     layers = np.repeat(np.array([-1 if layer is None else layer for layer, _ in keys], np.int32), n_rows)
     columns = {
-        "capture": _constant(name, n_rows * len(keys)),
+        "capture": constant(name, n_rows * len(keys)),
         "prompt": pa.array(np.tile(layout.prompt, len(keys))),
         "position": pa.array(np.tile(layout.position, len(keys))),
         "layer": pa.array(layers, mask=layers < 0),
@@ -86,7 +86,7 @@ def _prompts(name: str, rows: ShardRows) -> pa.Table:
     lengths = np.array([n for _, n in rows.layout.lengths], np.int32)
     n_prompts = len(rows.spoken)
     return pa.table({
-        "capture": _constant(name, n_prompts),
+        "capture": constant(name, n_prompts),
         "prompt": pa.array([one.prompt for one in rows.spoken], type=pa.int32()),
         "text": pa.array([one.text for one in rows.spoken], type=pa.string()),
         "shard": pa.array([rows.shard] * n_prompts, type=pa.int32()),
@@ -97,7 +97,7 @@ def _prompts(name: str, rows: ShardRows) -> pa.Table:
 
 def _tokens(name: str, rows: ShardRows) -> pa.Table:
     return pa.table({
-        "capture": _constant(name, rows.layout.n_rows),
+        "capture": constant(name, rows.layout.n_rows),
         "prompt": pa.array(rows.layout.prompt),
         "position": pa.array(rows.layout.position),
         "token_id": pa.array([token for one in rows.spoken for token in one.token_ids], type=pa.int32()),
@@ -109,12 +109,13 @@ def _generated(name: str, rows: ShardRows) -> pa.Table:
     steps = np.array([step for one in rows.spoken for step in one.steps], np.int32)
     new = steps > 0
     return pa.table({
-        "capture": _constant(name, int(new.sum())),
+        "capture": constant(name, int(new.sum())),
         "prompt": pa.array(rows.layout.prompt[new]),
         "position": pa.array(rows.layout.position[new]),
         "step": pa.array(steps[new]),
     })  # fmt: skip
 
 
-def _constant(value: str, n_rows: int) -> pa.DictionaryArray:
+def constant(value: str, n_rows: int) -> pa.DictionaryArray:
+    """A column with one word in every row."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n_rows, np.int32)), pa.array([value]))

@@ -65,19 +65,24 @@ def attention_statistics(
 
     def read(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int) -> Tensor:
         progress(layer / geometry.n_layers, f"layer {layer} of {geometry.n_layers}, {length} tokens")
-        try:
-            found = attention_stats(
-                q, k, v, scale=scale, window=window or None, spans=spans, recency=plan.recency,
-                top_k=min(plan.top_k, length), forgetting=plan.forgetting, backend=plan.backend,
-            )  # fmt: skip
-        except ValueError as error:
-            raise InputError(f"attention statistics of layer {layer}: {error}") from error
-        z = rearrange(found.out, "batch head pos d_head -> batch pos head d_head").contiguous()
+        found, z = attended(
+            layer, q, k, v, scale=scale, window=window or None, spans=spans, recency=plan.recency,
+            top_k=min(plan.top_k, length), forgetting=plan.forgetting, backend=plan.backend,
+        )  # fmt: skip
         each(layer, replace(found, out=found.out.new_empty(0)))
         return z
 
     with model.lock, reading(model, layers, read):
         model.module(tokens.to(model.device), use_cache=False, logits_to_keep=1)
+
+
+def attended(layer: int, q: Tensor, k: Tensor, v: Tensor, **asked: Any) -> tuple[AttentionStats, Tensor]:
+    """A layer's statistics, and z [batch pos head d_head] for the forward to go on with. Raises InputError."""
+    try:
+        found = attention_stats(q, k, v, **asked)
+    except ValueError as error:
+        raise InputError(f"attention statistics of layer {layer}: {error}") from error
+    return found, rearrange(found.out, "batch head pos d_head -> batch pos head d_head").contiguous()
 
 
 def checked_layers(model: Model, layers: Sequence[int]) -> list[int]:

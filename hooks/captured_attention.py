@@ -11,10 +11,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from hooks.attention_statistics import reading
+from hooks.attention_statistics import attended, reading
 from hooks.errors import InputError
 from hooks.packing import PackedRow
-from kernels.attention_stats import AttentionStats, attention_stats
+from kernels.attention_stats import AttentionStats
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -64,16 +64,12 @@ def reading_attention(
     sink = ((torch.arange(row.n_tokens, device=device) - starts) < keep.sink)[None, None]
 
     def read(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int) -> Tensor:
-        top_k = min(keep.top_k, row.n_tokens)
-        try:
-            one = attention_stats(
-                q, k, v, scale=scale, window=window or None, segments=segments, spans=sink, recency=(keep.window,),
-                top_k=top_k,
-            )  # fmt: skip
-        except ValueError as error:
-            raise InputError(f"attention of layer {layer}: {error}") from error
+        one, z = attended(
+            layer, q, k, v, scale=scale, window=window or None, segments=segments, spans=sink, recency=(keep.window,),
+            top_k=min(keep.top_k, row.n_tokens),
+        )  # fmt: skip
         found.append(_rows(layer, one, starts, rows))
-        return rearrange(one.out, "batch head pos d_head -> batch pos head d_head").contiguous()
+        return z
 
     with reading(model, range(model.geometry.n_layers), read):
         yield found
@@ -95,7 +91,7 @@ def _rows(layer: int, one: AttentionStats, starts: Tensor, rows: Tensor | None) 
         "sink_mass": one.span_mass[..., 0],
         "recent_mass": one.recency_mass[..., 0],
         "mean_distance": one.distance_mean,
-        "distance_deviation": one.distance_variance.clamp(min=0).sqrt(),
+        "distance_deviation": one.distance_deviation,
     }
     named = {name: by_row(value) for name, value in numbers.items()}
     return AttentionRows(layer, named, by_row(own(one.top_keys)), by_row(one.top_weights))

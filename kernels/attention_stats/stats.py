@@ -59,6 +59,11 @@ class AttentionStats:
         return self.span_mass / self.span_visible.clamp(min=1)[:, None]
 
     @property
+    def distance_deviation(self) -> Tensor:
+        """[batch head query] standard deviation of the distance under the pattern, in tokens."""
+        return self.distance_variance.clamp(min=0).sqrt()
+
+    @property
     def recency_mean(self) -> Tensor:
         """[batch head query window] mean weight of the visible keys nearer than each window."""
         return self.recency_mass / self.recency_visible.clamp(min=1)[:, None]
