@@ -91,6 +91,8 @@ class Context:
             model and says where it came from. Returns what to type to load it.
         show: `show(name, frame)` puts the newest rows of a running run on its page: the first column is x, the others
             are lines.
+        recall: `recall(name)` is the tensors that this very run remembered before it was interrupted, or None.
+        remember: `remember(name, tensors)` keeps them until the run is done, in place of older ones of that name.
     """
 
     progress: Callable[[float, str], None] = field(default=lambda _fraction, _label: None)
@@ -99,6 +101,8 @@ class Context:
     keep: Callable[[str, str, Mapping[str, Tensor], Mapping[str, Any]], None] = field(default=lambda *_: None)
     keep_model: Callable[[str, Maker], str] = field(default=lambda name, _make: name)
     show: Callable[[str, pd.DataFrame], None] = field(default=lambda *_: None)
+    recall: Callable[[str], dict[str, Tensor] | None] = field(default=lambda _name: None)
+    remember: Callable[[str, Mapping[str, Tensor]], None] = field(default=lambda *_: None)
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Analysis:
         detail: (frames, spec, figure, column label, row label) → what lies behind a clicked cell of a heatmap, from the
             frames alone; None where nothing does.
         family: the section of the navigation in which its page stands.
+        onward: analyses that its page offers to go on with, by name.
     """
 
     name: str
@@ -146,6 +151,7 @@ class Analysis:
     trial: Mapping[str, Any] | tuple[Mapping[str, Any], ...] = ()
     detail: Callable[[Frames, Any, str, str, str], pd.DataFrame | None] | None = None
     family: Family = "Reading"
+    onward: tuple[str, ...] = ()
 
     def accept(self, inputs: Inputs) -> None:
         """Raise InputError when these inputs are not what the analysis needs."""

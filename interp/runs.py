@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from analyses._contract import Analysis, ContractError, Frames, Inputs, Spec
 from analyses._registry import get
+from data.run_state import drop_state
 from data.store import RunRecord, Store
 from hooks.errors import Cancelled, InputError, said, unknown
 from hooks.progress import Progress, silent
@@ -149,6 +150,7 @@ def compute(
     seconds = time.perf_counter() - started
     if not fresh:
         store.save_run(RunRecord(**vars(record) | {"seconds": seconds}), frames)
+        drop_state(store.workspace, key)
     return Run(key, analysis, record.model, told, spec, record.checks, frames, seconds, created)
 
 

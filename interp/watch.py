@@ -9,6 +9,7 @@ import pandas as pd
 
 from analyses._contract import Context
 from data.artifacts import save_artifact
+from data.run_state import load_state, save_state
 from data.store import Store
 from hooks.checkpoints.building import Maker, build
 from hooks.progress import Progress, silent
@@ -41,7 +42,10 @@ class Watch:
     @property
     def context(self) -> Context:
         """What the analysis is given."""
-        return Context(self._report, self._part, self._used.__getitem__, self._keep, self._keep_model, self._show)
+        return Context(
+            self._report, self._part, self._used.__getitem__, self._keep, self._keep_model, self._show,
+            self._recall, self._remember,
+        )  # fmt: skip
 
     def _report(self, fraction: float, label: str) -> None:
         self.begun = True
@@ -67,3 +71,11 @@ class Watch:
         if self._store is not None:
             build(self._store.workspace, spec, make, silent)
         return spec
+
+    def _recall(self, name: str) -> dict[str, Tensor] | None:
+        return None if self._store is None else load_state(self._store.workspace, self._key, name)
+
+    def _remember(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        self.begun = True
+        if self._store is not None:
+            save_state(self._store.workspace, self._key, name, tensors)

@@ -81,3 +81,30 @@ def test_an_artifacts_content_is_part_of_the_key(bench: Workbench, tiny: Model) 
 def test_a_fresh_run_keeps_nothing(bench: Workbench, tiny: Model) -> None:
     compute(bench.store, ANALYSIS, tiny, Inputs(prompt="c d"), Options(), fresh=True)
     assert bench.artifacts().empty
+
+
+class Interrupted(Exception):
+    """What stops the run below for the first time."""
+
+
+def test_what_a_stopped_run_remembered_is_there_when_it_goes_on(bench: Workbench, tiny: Model) -> None:
+    """And is gone when the run is done; another run of other inputs sees nothing of it."""
+    met: list[float | None] = []
+
+    def run(_model: Model, _inputs: Inputs, _spec: Options, context: Context) -> Frames:
+        context.progress(0.0, "begun")
+        kept = context.recall("training")
+        met.append(None if kept is None else float(kept["step"]))
+        if kept is None:
+            context.remember("training", {"step": torch.tensor(7.0)})
+            raise Interrupted
+        return {"one": pd.DataFrame({"name": ["x"], "used": [float(kept["step"])]})}
+
+    stopping = replace(ANALYSIS, run=run)
+    for text in ("a b", "c d"):
+        with pytest.raises(Interrupted):
+            compute(bench.store, stopping, tiny, Inputs(prompt=text), Options())
+    done = compute(bench.store, stopping, tiny, Inputs(prompt="a b"), Options())
+    assert done.frames["one"]["used"].tolist() == [7.0]
+    assert met == [None, None, 7.0]
+    assert [path.name == done.key for path in (bench.workspace / "running").iterdir()] == [False]

@@ -1,0 +1,7 @@
+"""Sparse dictionaries in a model: their numbers, their place, and edits through them."""
+
+from hooks.dictionaries.dictionary import ARCHITECTURES, Dictionary
+from hooks.dictionaries.placed import Placed, channels
+from hooks.dictionaries.recode import Recode
+
+__all__ = ["ARCHITECTURES", "Dictionary", "Placed", "Recode", "channels"]
