@@ -66,6 +66,7 @@ ANALYSIS = Analysis(
     paper="Vaswani et al. 2017; Vig 2019; Clark et al. 2019; Xiao et al. 2024 (attention sinks)",
     needs=("prompt",),
     spec=PatternSpec,
+    onward=("attention_knockout", "head_atlas"),
     run=run,
     figures=_figures,
     columns={

@@ -85,6 +85,7 @@ ANALYSIS = Analysis(
     paper="Clark et al. 2019; Xiao et al. 2024 (attention sinks); Milakov and Gimelshein 2018 (online softmax)",
     needs=("prompt",),
     spec=StatisticsSpec,
+    onward=("head_atlas", "attention_sinks"),
     run=run,
     figures=_figures,
     columns={

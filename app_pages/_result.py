@@ -16,6 +16,7 @@ from app_pages._bench import tell
 from app_pages._exports import exports
 from app_pages._form import fields, one_of
 from app_pages._jobs import jobs, watch
+from app_pages._onward import onward
 from app_pages._run import job_name, pictures, same, stored
 from app_pages._script import script_panel
 from app_pages._state import State
@@ -95,6 +96,7 @@ def _finished(
     name = _pick(state, list(figures))
     picture(state, model, run, name, figures[name])
     st.markdown(f"{analysis.meaning} :gray[Source: {plain(analysis.paper)}.]")
+    onward(analysis, run)
     take, script, tables = st.tabs(["Export", "Script", "Tables"])
     with take:
         exports(state, analysis, name, lambda: run)

@@ -136,6 +136,7 @@ ANALYSIS = Analysis(
     paper="Guo et al. 2024, Active-Dormant Attention Heads",
     needs=("texts",),
     spec=DormantSpec,
+    onward=("sink_what_ifs", "component_ablation"),
     run=run,
     figures=figures,
     columns={"verdict": VERDICT, "heads": HEADS, "differences": DIFFERENCES, "losses": LOSSES, "texts": TEXTS},

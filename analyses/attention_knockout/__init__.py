@@ -171,6 +171,7 @@ ANALYSIS = Analysis(
     paper="Geva et al. 2023 (Dissecting Recall of Factual Associations)",
     needs=("tasks", "prompt"),
     spec=KnockoutSpec,
+    onward=("causal_tracing", "head_atlas"),
     run=run,
     figures=figures,
     columns={"effects": EFFECTS, "prompts": PROMPTS, "values": VALUES},

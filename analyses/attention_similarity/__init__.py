@@ -108,6 +108,7 @@ ANALYSIS = Analysis(
     paper="Xiao et al. 2019 (sharing attention weights); Bhojanapalli et al. 2021 (reuse Transformers)",
     needs=("texts", "prompt"),
     spec=SimilaritySpec,
+    onward=("head_atlas", "attention_knockout", "layer_paste"),
     run=run,
     figures=figures,
     columns=COLUMNS,

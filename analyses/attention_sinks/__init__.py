@@ -109,6 +109,7 @@ ANALYSIS = Analysis(
     paper="Xiao et al. 2023; Gu et al. 2024; Guo et al. 2024; Sun et al. 2024 (massive activations)",
     needs=("texts", "prompt"),
     spec=SinksSpec,
+    onward=("sink_what_ifs", "active_dormant", "attention_knockout", "head_atlas"),
     run=run,
     figures=figures,
     columns=COLUMNS,

@@ -109,6 +109,7 @@ ANALYSIS = Analysis(
     paper="Wang et al. 2025, AttnTrace",
     needs=("tasks",),
     spec=TracebackSpec,
+    onward=("attention_knockout", "token_attribution", "causal_tracing"),
     run=run,
     figures=figures,
     columns=COLUMNS,

@@ -130,6 +130,7 @@ ANALYSIS = Analysis(
     paper="Chuang et al. 2024, Lookback Lens",
     needs=("tasks",),
     spec=GuidedSpec,
+    onward=("lookback_detector",),
     run=run,
     figures=figures,
     columns=COLUMNS,

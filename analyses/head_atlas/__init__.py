@@ -129,6 +129,7 @@ ANALYSIS = Analysis(
     paper="Clark et al. 2019; Olsson et al. 2022 (induction); Akyürek et al. 2024 (n-gram heads)",
     needs=("texts", "prompt"),
     spec=AtlasSpec,
+    onward=("attention_patterns", "attention_knockout", "component_ablation", "path_patching"),
     run=run,
     figures=figures,
     columns=COLUMNS,

@@ -109,6 +109,7 @@ ANALYSIS = Analysis(
     paper="Chuang et al. 2024, Lookback Lens",
     needs=("prompt", "tasks"),
     spec=LookbackSpec,
+    onward=("lookback_detector", "attention_knockout", "token_attribution"),
     run=run,
     figures=figures,
     columns=COLUMNS,

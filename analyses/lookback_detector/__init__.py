@@ -142,6 +142,7 @@ ANALYSIS = Analysis(
     paper="Chuang et al. 2024, Lookback Lens",
     needs=("tasks",),
     spec=DetectorSpec,
+    onward=("guided_decoding", "attention_knockout"),
     run=run,
     figures=figures,
     columns=COLUMNS,

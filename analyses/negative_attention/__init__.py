@@ -100,6 +100,7 @@ ANALYSIS = Analysis(
     paper="Yu et al. 2024 (NASA) for the idea; the score is our own definition",
     needs=("tasks",),
     spec=NegativeSpec,
+    onward=("attention_knockout", "component_ablation"),
     run=run,
     figures=figures,
     columns=COLUMNS,

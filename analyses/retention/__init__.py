@@ -124,6 +124,7 @@ ANALYSIS = Analysis(
     paper="Xiao et al. 2023 (StreamingLLM); Zhang et al. 2023 (H2O); A2SF; PyramidKV; Xu et al. 2024 (ThinK)",
     needs=("texts", "prompt"),
     spec=RetentionSpec,
+    onward=("mask_edits", "attention_knockout"),
     run=run,
     figures=figures,
     columns={"summary": SUMMARY, "positions": POSITIONS, "layers": LAYERS, "texts": TEXTS, "values": VALUES},

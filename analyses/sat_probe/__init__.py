@@ -91,6 +91,7 @@ ANALYSIS = Analysis(
     paper="Yuksekgonul et al. 2024, Attention Satisfies (SAT Probe)",
     needs=("tasks",),
     spec=SatSpec,
+    onward=("attention_knockout", "causal_tracing"),
     run=run,
     figures=figures,
     columns=COLUMNS,

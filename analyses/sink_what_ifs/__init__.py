@@ -116,6 +116,7 @@ ANALYSIS = Analysis(
     paper="Xiao et al. 2023; Han et al. 2023 (Λ-mask); Bondarenko et al. 2023 (clipped softmax)",
     needs=("texts", "prompt"),
     spec=WhatIfSpec,
+    onward=("attention_sinks", "mask_edits"),
     run=run,
     figures=figures,
     columns={"total": TOTAL, "positions": POSITIONS, "texts": TEXTS, "values": VALUES},

@@ -129,6 +129,7 @@ ANALYSIS = Analysis(
     paper="Sundararajan et al. 2017; Abnar and Zuidema 2020; DeYoung et al. 2020; Zhao and Shan 2024 (ReAGent)",
     needs=("prompt", "pair", "pairs", "tasks"),
     spec=TokenSpec,
+    onward=("attention_knockout", "causal_tracing", "activation_patching"),
     run=run,
     figures=figures,
     columns={"prompts": PROMPTS, "tokens": SCORES, "completeness": COMPLETENESS, "faithfulness": FAITHFULNESS,

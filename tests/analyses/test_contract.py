@@ -50,6 +50,7 @@ def test_declares_itself_in_words(analysis: Analysis) -> None:
     assert len(module.__doc__.split()) > 30, "the module docstring gives the question, the paper and our departures"
     assert analysis.needs
     assert set(analysis.needs) <= set(get_args(Need))
+    assert set(analysis.onward) <= set(names()) - {analysis.name}
 
 
 @each
