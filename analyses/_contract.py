@@ -132,6 +132,7 @@ class Analysis:
             frames alone; None where nothing does.
         family: the section of the navigation in which its page stands.
         onward: analyses that its page offers to go on with, by name.
+        by_text: its texts are read as text, or in pieces: they may be longer than the model reads at once.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Analysis:
     detail: Callable[[Frames, Any, str, str, str], pd.DataFrame | None] | None = None
     family: Family = "Reading"
     onward: tuple[str, ...] = ()
+    by_text: bool = False
 
     def accept(self, inputs: Inputs) -> None:
         """Raise InputError when these inputs are not what the analysis needs."""

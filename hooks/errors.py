@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -22,6 +23,17 @@ def unknown(kind: str, name: object, choices: Iterable[object]) -> InputError:
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     listed = ", ".join(valid[:40]) + (f", … ({len(valid)} in all)" if len(valid) > 40 else "")
     return InputError(f"unknown {kind} {str(name)!r}: {hint}valid: {listed or 'none'}")
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put what it is about ("task 3") before the message of an InputError that does not begin with it."""
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(f"{what}: "):
+            raise
+        raise InputError(f"{what}: {error}") from error
 
 
 def said(error: BaseException) -> str:

@@ -39,8 +39,36 @@ def locate(model: Tokenises, prompt: str, text: str, which: Which = "only") -> t
             "give a longer span"
         )
     start = starts[-1 if which == "last" else 0]
-    end = start + len(wanted)
-    ids = model.encode(prompt)
+    return positions_inside(model, prompt, start, start + len(wanted))
+
+
+def in_order(model: Tokenises, prompt: str, texts: Sequence[str]) -> list[tuple[int, int]]:
+    """[first character, one after the last) of parts of a prompt, each looked for after the end of the one before.
+
+    Raises:
+        InputError: what `locate` refuses; a part that does not come after the one before it, which is named.
+    """
+    found: list[tuple[int, int]] = []
+    after = 0
+    for text in texts:
+        wanted = text.strip()
+        if not wanted:
+            raise InputError(f"span {text!r} is empty: give a part of the prompt")
+        starts = [one for one in _occurrences(prompt, wanted) if one >= after]
+        # Whole words are preferred among what is left, not among what has been passed.
+        starts = starts or [one for one in _anywhere(prompt, wanted) if one >= after]
+        if not starts:
+            place = f" after {prompt[:after][-30:]!r}: give the spans in the prompt's order" if found else ""
+            raise InputError(f"span {text!r} is not in the prompt {prompt!r}{place}")
+        positions_inside(model, prompt, starts[0], starts[0] + len(wanted))
+        after = starts[0] + len(wanted)
+        found.append((starts[0], after))
+    return found
+
+
+def positions_inside(model: Tokenises, prompt: str, start: int, end: int) -> tuple[int, ...]:
+    """Positions of the tokens that spell these characters. Raises InputError when one of them is cut."""
+    text, ids = prompt[start:end], model.encode(prompt)
     ranges = [_bare(prompt, *one) for one in token_ranges(model, prompt, ids)]
     inside = tuple(i for i, (first, last) in enumerate(ranges) if first < end and last > start)
     cut = [i for i in inside if ranges[i][0] < start or ranges[i][1] > end]
@@ -84,8 +112,12 @@ def _decoded(model: Tokenises, ids: Sequence[int]) -> str:
 
 def _occurrences(prompt: str, wanted: str) -> list[int]:
     """Where the text starts in the prompt: as whole words where it has them, else anywhere."""
-    anywhere = [found.start() for found in re.finditer(f"(?={re.escape(wanted)})", prompt)]
+    anywhere = _anywhere(prompt, wanted)
     return [at for at in anywhere if not _touched(prompt, at, at + len(wanted))] or anywhere
+
+
+def _anywhere(prompt: str, wanted: str) -> list[int]:
+    return [found.start() for found in re.finditer(f"(?={re.escape(wanted)})", prompt)]
 
 
 def _touched(prompt: str, start: int, end: int) -> bool:

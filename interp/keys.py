@@ -59,12 +59,13 @@ def run_key(analysis: Analysis, model: Model, inputs: Inputs, spec: Spec, used: 
     """
     content: dict[str, Any] = {
         "model": content_of(model),
-        "tokens": token_ids(model, inputs),
+        "tokens": {"read": list(inputs.read)} if analysis.by_text else token_ids(model, inputs),
         "analysis": [analysis.name, analysis.version],
         "spec": spec.computed(),
     }
     # Inputs that are their tokens alone keep the keys they had before there was anything else.
-    if beside := beside_tokens(model, inputs):
+    beside = {"labels": list(inputs.labels)} if analysis.by_text else beside_tokens(model, inputs)
+    if beside and any(beside.values()):
         content["beside"] = beside
     if used:
         content["used"] = {name: content_of(other) for name, other in used.items()}

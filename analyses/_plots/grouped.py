@@ -33,11 +33,13 @@ def grouped_bars(
     legend: str = "",
     colours: Mapping[str, str] | None = None,
     reference: float | None = None,
+    pale: str | None = None,
 ) -> go.Figure:
     """Bars of each ``group`` at every place of ``x``, with their intervals: rates of several controls, say.
 
     Both keep the order in which they first appear. A place that lacks a group has fewer, wider bars. ``colours`` names
-    a group's colour, ``reference`` draws a level to compare with. Raises ValueError for two rows of one bar.
+    a group's colour, ``reference`` draws a level to compare with, bars where the column ``pale`` is true are paler.
+    Raises ValueError for two rows of one bar.
     """
     if frame.duplicated([x, group]).any():
         twice = frame[frame.duplicated([x, group])].iloc[0]
@@ -58,7 +60,8 @@ def grouped_bars(
         figure.add_trace(go.Bar(
             x=[places[place] for place in rows[x]], y=[float(number) for number in rows[value]], name=escape(name),
             offset=starts, width=widths, error_y=error_bars(rows, value, low, high), hovertext=hovers,
-            hoverinfo="text", marker={"color": colour, "line": {"width": 0}}, showlegend=len(groups) > 1))  # fmt: skip
+            hoverinfo="text", marker={"color": colour, "line": {"width": 0}, "opacity": _opacity(rows, pale)},
+            showlegend=len(groups) > 1))  # fmt: skip
     if reference is not None:
         figure.add_hline(y=reference, line={"color": QUIET, "width": 1, "dash": "dash"})
     meta = {"kind": "axes", "title": title, "notes": [legend] if legend else [], "x_labels": [str(p) for p in places],
@@ -68,6 +71,10 @@ def grouped_bars(
     figure.update_yaxes(title_text=escape(y_title), showgrid=True, gridcolor=GRID, zeroline=True,
                         zerolinecolor="#333333", zerolinewidth=1)  # fmt: skip
     return fit(figure)
+
+
+def _opacity(rows: pd.DataFrame, pale: str | None) -> list[float] | float:
+    return 1.0 if pale is None else [0.35 if one else 1.0 for one in rows[pale]]
 
 
 def funnel(

@@ -42,7 +42,7 @@ def scatter(
 
     ``label`` names a column written beside the ``labelled`` points farthest from the middle, as far as there is room
     (the hover has them all). ``group`` colours and shapes the points. ``identity`` draws y = x on equal ranges,
-    ``correlation`` prints Spearman's rank correlation with its interval. Rows without two finite numbers are left out
+    ``correlation`` prints Spearman's rank correlation. Rows without two finite numbers are left out
     and counted.
     """
     kept = frame[np.isfinite(frame[[x, y]].to_numpy(dtype=float)).all(axis=1)]
@@ -125,5 +125,5 @@ def _correlated(first: pd.Series, second: pd.Series) -> str:
     found = rank_correlation(first, second)
     if np.isnan(found.value):
         return f"rank correlation undefined: all {len(first)} values of one axis are equal"
-    interval = "" if np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"Spearman's rank correlation {found.value:.2f}{interval}, {len(first)} points"
+    # No interval: points are cells or heads of one model, which share layers and are not drawn independently.
+    return f"Spearman's rank correlation {found.value:.2f} over {len(first)} points"

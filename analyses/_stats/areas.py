@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import stdtr
 
 from analyses._stats.checks import Bools, Estimate, Floats
-from analyses._stats.discovery import benjamini_hochberg
+from analyses._stats.discovery import FEWEST, benjamini_hochberg
 from analyses._stats.means import design_effect
 from analyses._stats.ranking import auroc, ranks
 
@@ -50,9 +50,12 @@ def told_by(scores: Floats, labels: Bools, groups: Sequence[Any]) -> tuple[Float
     """([score] AUROC of each column of `scores` [item score], [score] whether it is told from 0.5).
 
     Marks are at a false discovery rate of 5% over the columns, over groups (the variance of equal scores, Hanley and
-    McNeil 1982, times the design effect).
+    McNeil 1982, times the design effect, which is estimated: Student's t with groups − 1 degrees); none below FEWEST.
     """
     areas = np.array([float(auroc(column, labels).value) for column in scores.T])
     right, wrong = int(labels.sum()), int((~labels).sum())
     error = np.sqrt((right + wrong + 1) / (12 * right * wrong) * design_effect(influence(scores, labels), groups))
-    return areas, benjamini_hochberg(2 * ndtr(-np.abs(areas - 0.5) / error)) <= 0.05
+    count = len(set(groups))
+    if count < FEWEST:
+        return areas, np.zeros(len(areas), dtype=bool)
+    return areas, benjamini_hochberg(2 * stdtr(count - 1, -np.abs(areas - 0.5) / error)) <= 0.05

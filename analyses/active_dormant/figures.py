@@ -86,10 +86,11 @@ def _first(words: str) -> str:
 
 def _losses(table: pd.DataFrame, edit: str) -> go.Figure:
     here = table[table["edit"] == edit]
-    named = here.assign(name="L" + here["layer"].astype(str) + "H" + here["head"].astype(str))
+    named = here.assign(name="L" + here["layer"].astype(str) + "H" + here["head"].astype(str),
+                        pale=~here["discovered"].astype(bool))  # fmt: skip
     texts, marked = int(here["texts"].min()), int(here["discovered"].sum())
     told = (
-        f"{marked} of {len(here)} bars told from 0 (false discovery rate 5%)" if texts >= FEWEST
+        f"{marked} of {len(here)} bars told from 0 (false discovery rate 5%), the others pale" if texts >= FEWEST
         else f"{texts} texts a domain are too few to tell any from 0, {FEWEST} are needed"
     )  # fmt: skip
     what = "write nothing" if edit == ZEROED else "look at the sink alone"
@@ -97,5 +98,5 @@ def _losses(table: pd.DataFrame, edit: str) -> go.Figure:
         named, x="name", group="domain", value="change", low="low", high="high", x_title="head",
         title=f"Change of the loss when a head must {what}", y_title="change of the loss (nats a token)",
         legend=f"Mean over texts of a domain, bars: 95%; above 0 the model needs what the head does there. {told}",
-        reference=0.0,
+        reference=0.0, pale="pale" if texts >= FEWEST else None,
     )  # fmt: skip

@@ -20,6 +20,9 @@ MEASURES = {"js": "Jensen–Shannon similarity", "cosine": "cosine similarity"}
 SCALE_AT = 0.9
 """Share of cells inside the colours of the reuse map; the few that break the model would leave all others white."""
 
+RATE = 0.05
+"""Share of false ones among the cells that are told from 0."""
+
 
 def names(spec: SimilaritySpec) -> tuple[str, ...]:
     """The figures' names in order."""
@@ -63,7 +66,7 @@ def _alike(
                          for name in ("mean", "low", "high"))  # fmt: skip
     square = values.to_numpy(dtype=float)
     apart = square[~np.eye(len(square), dtype=bool)]
-    labels, noun = [str(one) for one in values.columns], "layer.head" if order else "layer"
+    labels, noun = [str(one) for one in values.columns], "head" if order else "layer"
     best = table[table[y] != table[x]].nlargest(1, "mean").iloc[0]
     pair = f"{best[y]} and {best[x]}" if order else f"{int(best[y])} and {int(best[x])}"
     return sequential_heatmap(
@@ -104,7 +107,13 @@ def _told(table: pd.DataFrame, texts: int) -> str:
     tried = table[table["target"] != table["donor"]]
     if texts < FEWEST:
         return f"{texts} texts are too few to tell any cell from 0, {FEWEST} are needed"
-    return f"told from 0 (false discovery rate 5%): {int(tried['discovered'].sum())} of {len(tried)}"
+    tried_alone = f"told from 0 (false discovery rate {RATE:.0%}): {int(tried['discovered'].sum())} of {len(tried)}"
+    # The smallest p that signs can give is 2^(1 − texts): at that, so many cells have to be marked together, or none.
+    together = int(np.ceil(2.0 ** (1 - texts) * len(tried) / RATE))
+    if together <= 1:
+        return tried_alone
+    least = f"{together} or more at once, or none" if together <= len(tried) else "none"
+    return f"{tried_alone}; {texts} texts can tell {least}"
 
 
 def _trade(frames: Frames, spec: SimilaritySpec) -> go.Figure:
@@ -124,7 +133,7 @@ def _trade(frames: Frames, spec: SimilaritySpec) -> go.Figure:
 
 
 def _labels(frame: pd.DataFrame, layer: str, head: str) -> list[str]:
-    return [f"{one}.{other}" for one, other in zip(frame[layer], frame[head], strict=True)]
+    return [f"L{one}H{other}" for one, other in zip(frame[layer], frame[head], strict=True)]
 
 
 def _without(spec: SimilaritySpec) -> str:

@@ -90,10 +90,12 @@ def _ratios(table: pd.DataFrame, title: str, x_title: str, said: str) -> go.Figu
     top, low = (sinks.iloc[int(place)] for place in (sinks["ratio"].argmax(), sinks["ratio"].argmin()))
     peak = f"largest {top['ratio']:.3g}× ({top['kind']}, layer {int(top['layer'])})"
     told = f"{peak}, smallest {low['ratio']:.2g}× ({low['kind']}, layer {int(low['layer'])})"
-    return lines(
+    figure = lines(
         drawn, x="layer", y="ratio", low="ratio_low", high="ratio_high", group="kind", title=title, x_title=x_title,
         y_title="norm over that of other tokens (×)", legend=f"{said}. {told[0].upper()}{told[1:]}{bands}",
     )  # fmt: skip
+    # A first token can have a hundred times the norm of all others: on a straight axis nothing else is seen.
+    return figure.update_yaxes(type="log", dtick="D2")
 
 
 def _massive(frames: Frames, spec: SinksSpec) -> go.Figure:

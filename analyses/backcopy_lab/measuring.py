@@ -32,6 +32,8 @@ class Tested:
     """By kind, [sequence pos] which queries are of it; the first token is of neither."""
     floors: dict[str, float]
     """By kind, the law's own entropy at those queries, in nats."""
+    entropies: Tensor
+    """[sequence pos] the law's own entropy."""
 
 
 def draw_tested(task: Task, sequences: int, length: int, random: torch.Generator) -> Tested:
@@ -45,7 +47,7 @@ def draw_tested(task: Task, sequences: int, length: int, random: torch.Generator
                 f"which {task.triggers} are triggers; choose a longer length, another number of triggers, or more text"
             )
     floors = {kind: float(task.entropies[tokens[mask]].mean()) for kind, mask in masks.items()}
-    return Tested(tokens, oracle(task, tokens), masks, floors)
+    return Tested(tokens, oracle(task, tokens), masks, floors, task.entropies[tokens])
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +116,17 @@ def per_sequence(values: Tensor, mask: Tensor) -> tuple[Floats, Floats]:
 
 
 def risk_rows(step: int, tested: Tested, seen: Seen) -> list[dict[str, object]]:
-    """Of each kind: the risk with its interval, and the law's floor."""
+    """Of each kind: the risk, the law's floor, and the interval of what is above it, drawn around the risk.
+
+    The tested characters have a floor of their own, so the scatter of which were drawn says nothing about the model.
+    """
     losses = cross_entropies(tested, seen.log_probs)
     rows: list[dict[str, object]] = []
     for kind in KINDS:
-        risk, low, high = map(float, over_queries(losses, tested.masks[kind]))
         floor = tested.floors[kind]
-        rows.append({"step": step, "kind": kind, "risk": risk, "low": low, "high": high, "floor": floor})
+        above, low, high = map(float, over_queries(losses - tested.entropies, tested.masks[kind]))
+        rows.append({"step": step, "kind": kind, "risk": floor + above, "low": floor + max(low, 0.0),
+                     "high": floor + high, "floor": floor})  # fmt: skip
     return rows
 
 

@@ -108,6 +108,7 @@ ANALYSIS = Analysis(
     meaning="Passages ranked by attention, beside what leaving each out does to the answer's probability.",
     paper="Wang et al. 2025, AttnTrace",
     needs=("tasks",),
+    version=2,
     spec=TracebackSpec,
     onward=("attention_knockout", "token_attribution", "causal_tracing"),
     run=run,

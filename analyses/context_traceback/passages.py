@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hooks.errors import InputError
-from hooks.spans import token_ranges
-from hooks.tasks import TaskPrompt, locate
+from hooks.errors import InputError, about
+from hooks.spans import in_order, token_ranges
+from hooks.tasks import TaskPrompt
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -50,17 +49,15 @@ def passages_of(model: Model, number: int, task: TaskPrompt, role: str) -> Passa
     A prompt's last sentence is the question and no passage.
 
     Raises:
-        InputError: fewer than two passages, passages that overlap, or one that splits a token.
+        InputError: fewer than two passages, passages out of the prompt's order, or one that splits a token.
     """
-    ranges = _ranges(model, task, role)
+    with about(f"task {number}"):
+        ranges = _ranges(model, task, role)
     if len(ranges) < 2:
         raise InputError(
             f"task {number}: {len(ranges)} passage in {task.text[:60]!r}; at least two are ranked. Give spans "
             f"{role!r}, '{role} 2' …, or one span {role!r} of several sentences or lines"
         )
-    for (_, end), (start, _) in pairwise(ranges):
-        if start < end:
-            raise InputError(f"task {number}: the passages at characters {start} and before {end} overlap")
     ids = model.encode(task.text)
     owner, scored = [], []
     starts = [start for start, _ in ranges]
@@ -80,13 +77,11 @@ def passages_of(model: Model, number: int, task: TaskPrompt, role: str) -> Passa
 
 
 def _ranges(model: Model, task: TaskPrompt, role: str) -> list[tuple[int, int]]:
-    """[first character, one after the last) of every passage, in order."""
-    parts = [part for name, part in task.spans if re.fullmatch(rf"{re.escape(role)}( \d+)?", name)]
+    """[first character, one after the last) of every passage, in order; equal texts stand for one place each."""
+    named = {name: part for name, part in task.spans if re.fullmatch(rf"{re.escape(role)}( \d+)?", name)}
+    parts = [named[name] for name in sorted(named, key=lambda name: int(name[len(role) :] or 1))]
     if len(parts) > 1:
-        for part in parts:
-            locate(model, task.text, part, "first")
-        return sorted((task.text.index(part.strip()), task.text.index(part.strip()) + len(part.strip()))
-                      for part in parts)  # fmt: skip
+        return in_order(model, task.text, parts)
     start = task.text.index(parts[0]) if parts else 0
     inside = parts[0] if parts else task.text
     found = [(start + one.start(), start + one.end()) for one in SENTENCE.finditer(inside)]
@@ -98,7 +93,8 @@ def check_draws(passages: int, draws: int, share: float) -> int:
     shown = max(1, min(passages, round(share * passages)))
     if draws * shown < passages:
         raise InputError(
-            f"{draws} draws of {shown} passages cannot show all {passages}: give more draws or a larger share"
+            f"draws {draws}: with {shown} shown in each they cannot show all {passages} passages; give more draws or a "
+            "larger share"
         )
     return shown
 

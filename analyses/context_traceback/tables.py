@@ -56,12 +56,18 @@ def agreement_table(passages: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame
             # A correlation beyond 1 is none: the interval of few tasks may reach there.
             mean = Estimate(*(np.clip(one, -1.0, 1.0) for one in _mean(defined)))
             rows.append(_row(name, RANK, mean, len(defined), 0.0))
-            same = [(group, float(part[column].argmax() == part["drop"].argmax())) for group, part in cut]
+            same = [(group, first_of_both(part[column], part["drop"])) for group, part in cut]
             rows.append(_row(name, TOP, _rate(same), len(same), float(np.mean([1 / len(part) for _, part in cut]))))
-        holds = [(group, float(part["holds"].iloc[int(part[column].argmax())])) for group, part in some]
+        holds = [(group, float(part["holds"][part[column] == part[column].max()].mean())) for group, part in some]
         chance = float(np.mean([part["holds"].mean() for _, part in some])) if some else np.nan
         rows.append(_row(name, HOLDS, _rate(holds), len(holds), chance))
     return pd.DataFrame(rows)
+
+
+def first_of_both(one: pd.Series, other: pd.Series) -> float:
+    """How often a first of `one` is a first of `other`, where those that are equally first are drawn at random."""
+    best, wanted = (values == values.max() for values in (one, other))
+    return float((best & wanted).sum() / (best.sum() * wanted.sum()))
 
 
 def _row(method: str, measure: str, found: Estimate, tasks: int, chance: float) -> dict[str, object]:

@@ -29,7 +29,7 @@ from analyses._stats import grouped_folds
 from analyses.guided_decoding.computing import answers_of
 from analyses.guided_decoding.figures import NAMES, figures
 from analyses.guided_decoding.tables import COLUMNS, differences_table, ordering_table, ways_table
-from analyses.lookback.reading import ContextSpec, Item, items_of
+from analyses.lookback.reading import ContextSpec, Item, items_of, refuse_long
 from analyses.lookback_detector import LABELLED, fitted_on, read_all, refuse_one_class
 from analyses.lookback_detector.detector import Detector, detector_of
 from analyses.lookback_detector.examples import examples
@@ -85,7 +85,7 @@ def _detector(
     """The detector, the tasks held out from it, and the row of `fitted`."""
     if spec.detector is not None:
         kept = detector_of(model, context.use("detector"), spec.before)
-        held = [item for item in items if _group(item) not in kept.groups]
+        held = [item for item in items if item.cluster not in kept.groups]
         if not held:
             raise InputError(
                 f"detector {spec.detector!r} was fitted on the groups of all {len(items)} tasks: none is held out; "
@@ -93,7 +93,7 @@ def _detector(
             )
         left = len(items) - len(held)
         return kept, held, {"detector": kept.note, "tasks": 0, "right": 0, "wrong": 0, "left_out": left}
-    halves = grouped_folds([_group(item) for item in items], 2, seed=spec.draw_seed)
+    halves = grouped_folds([item.cluster for item in items], 2, seed=spec.draw_seed)
     first = [item for item, half in zip(items, halves, strict=True) if half == 0]
     held = [item for item, half in zip(items, halves, strict=True) if half == 1]
     given = examples(read_all(model, first, spec.chunk * spec.chunks, (), context, last=0.4), "span", spec.chunk)
@@ -103,17 +103,15 @@ def _detector(
     return fitted_on(given, spec.before), held, told | {"left_out": 0}
 
 
-def _group(item: Item) -> str:
-    return item.group or f"task {item.number}"
-
-
 def _items(model: Model, inputs: Inputs, spec: GuidedSpec) -> list[Item]:
     items = items_of(model, inputs.tasks, spec)
-    if spec.detector is None and len({_group(item) for item in items}) < 2:
+    if spec.detector is None and len({item.cluster for item in items}) < 2:
+        tasks = "one task" if len(items) == 1 else f"{len(items)} tasks of one group"
         raise InputError(
-            f"{len(items)} tasks of one group: a detector is fitted on one half of the groups and used on the other; "
-            "give tasks of two groups or more, or a kept detector (--detector)"
+            f"{tasks}: a detector is fitted on one half of the groups and used on the other; give tasks of two groups "
+            "or more, or a kept detector (--detector)"
         )
+    refuse_long(model, items, spec.chunk * spec.chunks)
     return items
 
 
@@ -129,6 +127,7 @@ ANALYSIS = Analysis(
     meaning="Share of right answers; the detector has to beat picking the same candidates by log-probability.",
     paper="Chuang et al. 2024, Lookback Lens",
     needs=("tasks",),
+    version=2,
     spec=GuidedSpec,
     onward=("lookback_detector",),
     run=run,

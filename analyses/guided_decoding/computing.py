@@ -13,7 +13,6 @@ from analyses._answers import answered
 from analyses.lookback.reading import Item, drawing
 from analyses.lookback_detector.detector import Detector
 from hooks.decoding import ABSENT
-from hooks.errors import InputError
 from hooks.lookback import Writing, write
 from hooks.progress import Progress
 
@@ -92,14 +91,8 @@ def picked(candidates: Sequence[Candidate], way: str) -> Candidate:
 def answers_of(
     model: Model, item: Item, detector: Detector, spec: GuidedSpec, ends: Callable[[int], bool], progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A task's answers, one row a way, and its candidates, one row each.
-
-    Raises:
-        InputError: answers that would be longer than the model reads.
-    """
+    """A task's answers, one row a way, and its candidates, one row each."""
     new = spec.chunk * spec.chunks
-    if len(item.prompt) + new > model.geometry.n_ctx:
-        raise InputError(f"task {item.number} has {len(item.prompt)} tokens; with {new} new ones more than are read")
     start = Writing(model, torch.tensor([item.prompt]), item.region)
     task = Drawing(model, item, detector, spec, ends, start)
     greedy = [int(one) for one in write(start.taken([0]), new, ends=ends).tokens[0]]
@@ -127,7 +120,7 @@ def answers_of(
 
 def _answer(task: Drawing, way: str, tokens: Sequence[int], candidates: int) -> dict[str, Any]:
     item = task.item
-    return {"task": item.number, "kind": item.kind or "tasks", "group": item.group or f"task {item.number}", "way": way,
+    return {"task": item.number, "kind": item.kind or "tasks", "group": item.cluster, "way": way,
             "candidates": candidates, "gold": item.answers[0], "said": task.text(tokens),
             "right": task.right(tokens)}  # fmt: skip
 

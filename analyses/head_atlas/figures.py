@@ -36,7 +36,7 @@ def figures(frames: Frames, spec: AtlasSpec) -> dict[str, go.Figure]:
         "map": _map(frames, spec),
         "scatter": _scatter(frames, spec),
         "distances": _distances(frames, layer, spec.head),
-        "clusters": _clusters(frames["clusters"]),
+        "clusters": _clusters(frames),
     }
 
 
@@ -109,13 +109,15 @@ def _distances(frames: Frames, layer: int, head: int) -> go.Figure:
     )  # fmt: skip
 
 
-def _clusters(clusters: pd.DataFrame) -> go.Figure:
+def _clusters(frames: Frames) -> go.Figure:
+    clusters = frames["clusters"]
     values = grid(clusters, x="score", y="cluster", value="standardised", x_order=list(SHORT))
     sizes = clusters.drop_duplicates("cluster").set_index("cluster")["heads"]
     return signed_heatmap(
         values, list(SHORT.values()), [f"{number} ({sizes[number]} heads)" for number in values.index],
         title="Clusters of heads", x_title="score", y_title="cluster", unit="standard deviations",
-        legend="Blue: the cluster's heads have more of it than the mean head, in standard deviations over heads",
+        legend="Blue: the cluster's heads have more of it than the mean head, in standard deviations over heads. "
+        f"{'; '.join(dict.fromkeys(_sample(frames, one.over) for one in SCORES.values()))}",
         upside_down=True,
     )  # fmt: skip
 

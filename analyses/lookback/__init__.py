@@ -25,7 +25,16 @@ from pydantic import Field
 from analyses._common import one_layer, steps
 from analyses._contract import Analysis, Context, Frames, Inputs, an_artifact, shown
 from analyses.lookback.figures import NAMES, figures
-from analyses.lookback.reading import ContextSpec, Item, drawing, items_of, prompt_item, read_item, text_end
+from analyses.lookback.reading import (
+    ContextSpec,
+    Item,
+    drawing,
+    items_of,
+    prompt_item,
+    read_item,
+    refuse_long,
+    text_end,
+)
 from analyses.lookback.tables import COLUMNS, tables
 from hooks.errors import InputError
 from hooks.lookback import likeliest
@@ -74,6 +83,11 @@ def run(model: Model, inputs: Inputs, spec: LookbackSpec, context: Context) -> F
 def _items(model: Model, inputs: Inputs, spec: LookbackSpec) -> list[Item]:
     if inputs.prompt is not None:
         return [prompt_item(model, inputs.prompt, spec.context, spec)]
+    if spec.context:
+        raise InputError(
+            f"option context = {spec.context[:40]!r}: tasks have their context as a span, named by span_role "
+            f"({spec.span_role!r}); leave context empty"
+        )
     return items_of(model, inputs.tasks, spec)
 
 
@@ -87,12 +101,7 @@ def _check(model: Model, inputs: Inputs, spec: LookbackSpec) -> None:
         raise InputError(
             f"shown_head {spec.shown_head}: give shown_layer too, and a head from 0 to {shape.n_heads - 1}"
         )
-    for item in items:
-        if len(item.prompt) + max(spec.new, len(item.given)) > shape.n_ctx:
-            raise InputError(
-                f"prompt {item.number} has {len(item.prompt)} tokens; with {spec.new} new ones that is more than the "
-                f"{shape.n_ctx} that {model.identity.name} reads"
-            )
+    refuse_long(model, items, spec.new)
 
 
 _STORY = (

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analyses._common import grey_note
 from analyses._contract import Frames
 from analyses._plots import grid, lines, sequential_heatmap, signed_heatmap, strip, token_labels
+from analyses._plots.theme import QUIET
 
 if TYPE_CHECKING:
     from analyses.lookback import LookbackSpec
@@ -92,12 +93,14 @@ def _decay(frames: Frames, spec: LookbackSpec) -> go.Figure:
     shown = decay[decay["layer"].isna() | decay["layer"].isin(chosen)]
     words = ["all layers" if pd.isna(one) else f"layer {one}" for one in shown["layer"]]
     order = shown.assign(whose=words).sort_values(["layer", "step"], na_position="first", kind="stable")
-    return lines(
+    figure = lines(
         order, x="step", y="mean", low="low", high="high", group="whose",
         title="Lookback ratio from token to token", x_title="new token", y_title="lookback ratio",
-        legend=f"{_sample(prompts)}; mean over heads"
-        + ("" if len(prompts) == 1 else ", bands: 95% intervals over the prompts that reach the token"),
+        legend=f"{_sample(prompts)}; mean over heads. Dashed: as much to a token of either"
+        + ("" if len(prompts) == 1 else ". Each token's mean and band (95%) are of the prompts that reach it"),
     )  # fmt: skip
+    figure.add_hline(y=0.5, line={"color": QUIET, "width": 1, "dash": "dash"})
+    return figure
 
 
 def _slopes(heads: pd.DataFrame) -> go.Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +14,7 @@ from analyses._answers import answered
 from analyses._contract import Spec
 from analyses._stats import Floats
 from hooks.decoding import end_of_text
-from hooks.errors import InputError
+from hooks.errors import InputError, about
 from hooks.lookback import Choose, Region, Writing, following, likeliest, write
 from hooks.progress import Progress, silent
 from hooks.tasks import TaskPrompt, locate
@@ -55,6 +56,11 @@ class Item:
     wrong: tuple[int, ...] = ()
     asked: str = ""
 
+    @property
+    def cluster(self) -> str:
+        """What the item shares with those it is not independent of: its group, else its own text (by digest)."""
+        return self.group or f"text {hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -81,6 +87,11 @@ class Reading:
 
 def item_of(model: Model, task: TaskPrompt, number: int, spec: ContextSpec) -> Item:
     """A task's tokens and context. Raises InputError for a span that is absent, splits a token, or leaves no room."""
+    with about(f"task {number}"):
+        return _item_of(model, task, number, spec)
+
+
+def _item_of(model: Model, task: TaskPrompt, number: int, spec: ContextSpec) -> Item:
     ids = tuple(model.encode(task.text))
     spans = dict(task.spans)
     places = locate(model, task.text, task.span(spec.span_role))
@@ -92,12 +103,13 @@ def item_of(model: Model, task: TaskPrompt, number: int, spec: ContextSpec) -> I
         bad = {place for role, part in spans.items() if role.split()[0] == WRONG
                for place in locate(model, task.text, part, "last")}  # fmt: skip
         if outside := bad - set(inside):
-            raise InputError(f"task {number}: token {min(outside)} is labelled {WRONG} but is not in the {RESPONSE}")
+            raise InputError(f"token {min(outside)} is labelled {WRONG} but is not in the {RESPONSE}")
         asked = task.text[: task.text.rindex(spans[RESPONSE].strip())]
         prompt, given = ids[: inside[0]], ids[inside[0] : inside[-1] + 1]
         wrong = tuple(place - inside[0] for place in sorted(bad))
     region = Region(0 if spec.before == "context" else places[0], places[-1] + 1)
-    return Item(number, prompt, _fits(region, len(prompt), number), task.text, task.answers, task.label, task.group,
+    region.check(len(prompt))
+    return Item(number, prompt, region, task.text, task.answers, task.label, task.group,
                 given, wrong, asked)  # fmt: skip
 
 
@@ -107,15 +119,19 @@ def prompt_item(model: Model, prompt: str, context: str, spec: ContextSpec) -> I
         raise InputError("a prompt needs its context: give the part of it that is looked back at (--context)")
     ids, places = tuple(model.encode(prompt)), locate(model, prompt, context)
     region = Region(0 if spec.before == "context" else places[0], places[-1] + 1)
-    return Item(0, ids, _fits(region, len(ids), 0), prompt)
+    region.check(len(ids))
+    return Item(0, ids, region, prompt)
 
 
-def _fits(region: Region, length: int, number: int) -> Region:
-    try:
-        region.check(length)
-    except InputError as error:
-        raise InputError(f"task {number}: {error}") from error
-    return region
+def refuse_long(model: Model, items: Sequence[Item], new: int) -> None:
+    """Raise InputError for the first item that with its answer, or `new` tokens, is longer than the model reads."""
+    for item in items:
+        told = f"its answer of {len(item.given)}" if len(item.given) > new else f"{new} new ones"
+        if len(item.prompt) + max(new, len(item.given)) > model.geometry.n_ctx:
+            raise InputError(
+                f"task {item.number} has {len(item.prompt)} tokens; with {told} that is more than the "
+                f"{model.geometry.n_ctx} that {model.identity.name} reads"
+            )
 
 
 def items_of(model: Model, tasks: Sequence[TaskPrompt], spec: ContextSpec) -> list[Item]:

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from pydantic import Field
 
 from analyses._common import steps
 from analyses._contract import Analysis, Context, Frames, Inputs
-from analyses.lookback.reading import ContextSpec, Item, Reading, items_of, read_item
+from analyses.lookback.reading import ContextSpec, Item, Reading, items_of, read_item, refuse_long
 from analyses.lookback_detector.detector import KIND, Detector, fitted, meta_of, one_class
 from analyses.lookback_detector.examples import Examples, Features, examples
 from analyses.lookback_detector.figures import NAMES, figures
@@ -75,12 +76,12 @@ def run(model: Model, inputs: Inputs, spec: DetectorSpec, context: Context) -> F
     folds = folds_of(given.rows, spec.draw_seed, spec.splits)
     scores = scores_table(given, folds, layers, spec.shuffles, spec.draw_seed,
                           lambda share, label: context.progress(0.8 + 0.2 * share, label))  # fmt: skip
+    refuse_untested(scores)
     detector = fitted_on(given, spec.before)
     answers = answers_table(readings, given, folds[0])
     if spec.keep_as is not None:
-        whole = scores[(scores["method"] == DETECTOR) & (scores["tested"].isin([ALL, *given.rows["kind"][:1]]))]
         told = {"span_role": spec.span_role, "features": spec.features, "window": spec.window, "new": spec.new,
-                "examples": len(given.rows), "auroc": float(whole["auroc"].iloc[-1])}  # fmt: skip
+                "examples": len(given.rows), "auroc": own_auroc(scores)}  # fmt: skip
         told = {name: value for name, value in told.items() if value == value}
         context.keep(spec.keep_as, KIND, detector.tensors(), meta_of(model, detector, told))
     return {
@@ -105,6 +106,24 @@ def refuse_one_class(given: Examples) -> None:
         raise one_class(right, len(given.rows) - right, "answers")
 
 
+def own_auroc(scores: pd.DataFrame) -> float:
+    """The detector's AUROC in two folds over all kinds of task, or over the only one: what is kept with it."""
+    own = scores[(scores["method"] == DETECTOR) & (scores["trained"] == scores["tested"])]
+    whole = own[own["tested"] == ALL] if (own["tested"] == ALL).any() else own
+    return float(whole["auroc"].iloc[0])
+
+
+def refuse_untested(scores: pd.DataFrame) -> None:
+    """Raise InputError where no kind of task could be halved so that both halves have right and wrong answers."""
+    own = scores[(scores["method"] == DETECTOR) & (scores["trained"] == scores["tested"])]
+    if own["auroc"].isna().all():
+        counts = "; ".join(f"{row['tested']}: {row['right']} right, {row['wrong']} wrong" for _, row in own.iterrows())
+        raise InputError(
+            f"too few tasks: no two halves without a shared group have right and wrong answers both ({counts}); give "
+            "more tasks, of more groups"
+        )
+
+
 def fitted_on(given: Examples, before: str) -> Detector:
     """A detector fitted on all examples."""
     weights, bias = fitted(given.ratios.reshape(len(given.rows), -1), given.rows["right"])
@@ -116,8 +135,10 @@ def _items(model: Model, inputs: Inputs, spec: DetectorSpec) -> list[Item]:
     if spec.keep_as is not None:
         check_name(spec.keep_as)
     items = items_of(model, inputs.tasks, spec)
-    if len({item.group or item.number for item in items}) < 2:
-        raise InputError(f"{len(items)} tasks of one group: two halves without a shared group need at least two groups")
+    if len({item.cluster for item in items}) < 2:
+        tasks = "one task" if len(items) == 1 else f"{len(items)} tasks of one group"
+        raise InputError(f"{tasks}: two halves without a shared group need at least two groups")
+    refuse_long(model, items, spec.new)
     return items
 
 
@@ -141,6 +162,7 @@ ANALYSIS = Analysis(
     meaning="AUROC of telling right answers from wrong ones; 0.5 is chance, and baselines are to be beaten.",
     paper="Chuang et al. 2024, Lookback Lens",
     needs=("tasks",),
+    version=2,
     spec=DetectorSpec,
     onward=("guided_decoding", "attention_knockout"),
     run=run,

@@ -83,7 +83,7 @@ def _windows(right: Sequence[bool], window: int) -> list[tuple[list[int], bool]]
 def _row(reading: Reading, places: list[int], right: bool) -> dict[str, object]:
     item = reading.item
     return {
-        "task": item.number, "kind": item.kind or "tasks", "group": item.group or f"task {item.number}",
+        "task": item.number, "kind": item.kind or "tasks", "group": item.cluster,
         "asked": "\n".join(item.asked.splitlines()[-ASKING:]),
         "right": right, "first": places[0], "tokens": len(places),
         "mean_ratio": float(reading.ratios[places].mean()), "entropy": float(reading.entropy[places].mean()),

@@ -99,6 +99,7 @@ ANALYSIS = Analysis(
     meaning="Blue heads look more at the negative candidate from the end of the prompt; grey ones are not told apart.",
     paper="Yu et al. 2024 (NASA) for the idea; the score is our own definition",
     needs=("tasks",),
+    version=2,
     spec=NegativeSpec,
     onward=("attention_knockout", "component_ablation"),
     run=run,

@@ -56,7 +56,7 @@ def _masking(effects: pd.DataFrame, note: str, spec: NegativeSpec) -> go.Figure:
     table = effects[effects["measure"].isin([ACCURACY, SAID_NO])]
     return grouped_bars(
         table, x="arm", group="measure", value="difference", low="low", high="high",
-        title="Masking a candidate from the top heads", x_title="", y_title="share masked − unchanged",
+        title="Masking a candidate from the top heads", x_title="", y_title="difference of the share",
         legend=f"{_chosen(spec)}. {note}; bars: 95% intervals over groups, paired",
     )  # fmt: skip
 

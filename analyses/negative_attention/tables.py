@@ -10,10 +10,11 @@ import pandas as pd
 from analyses._common import HEAD, LAYER, MARKED, interval, over_prompts
 from analyses._contract import Column
 from analyses._stats import Estimate, grouped_mean, grouped_rate, matched_difference
-from analyses.negative_attention.computing import Choice, Question
+from analyses.negative_attention.computing import RANDOM, TOP_NO, Choice, Question
 
 ACCURACY, SAID_NO, ODDS = "accuracy", "share of no", "log odds of no"
 ALL, YES_TRUE, NO_TRUE = "all", "yes is true", "no is true"
+BEYOND = "top − random heads, no masked"
 
 
 def heads_table(raw: pd.DataFrame, questions: Sequence[Question], choice: Choice) -> pd.DataFrame:
@@ -53,21 +54,28 @@ def bias_table(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects_table(tasks: pd.DataFrame, masked: pd.DataFrame) -> pd.DataFrame:
-    """Every arm against the unchanged run, question by question; several random sets are averaged within a question."""
+    """Every arm against the unchanged run, question by question, and the top heads against the random ones.
+
+    Several random sets are averaged within a question.
+    """
     groups, odds = list(tasks["group"]), tasks["odds"].to_numpy(dtype=float)
     truth = tasks["no_true"].to_numpy(dtype=bool)
+    sets = {str(arm): np.stack([one.to_numpy(dtype=float) for _, one in part.groupby("prompt", sort=True)["odds"]])
+            for arm, part in masked.groupby("arm", sort=False)}  # fmt: skip
+    compared = {arm: (odds[:, None], found) for arm, found in sets.items()}
+    if {TOP_NO, RANDOM} <= set(sets):
+        compared[BEYOND] = (sets[RANDOM], sets[TOP_NO])
     rows = []
-    for arm, part in masked.groupby("arm", sort=False):
-        sets = np.stack([one.to_numpy(dtype=float) for _, one in part.groupby("prompt", sort=True)["odds"]])
-        before = {ACCURACY: (odds > 0) == truth, SAID_NO: odds > 0}
-        after = {ACCURACY: (sets > 0) == truth[:, None], SAID_NO: sets > 0}
+    for arm, (first, second) in compared.items():
+        before = {ACCURACY: (first > 0) == truth[:, None], SAID_NO: first > 0}
+        after = {ACCURACY: (second > 0) == truth[:, None], SAID_NO: second > 0}
         for measure in (ACCURACY, SAID_NO):
-            won = (after[measure] & ~before[measure][:, None]).mean(axis=1)
-            lost = (~after[measure] & before[measure][:, None]).mean(axis=1)
+            won = (after[measure] & ~before[measure]).mean(axis=1)
+            lost = (~after[measure] & before[measure]).mean(axis=1)
             found = matched_difference(won, lost, groups=groups)
-            rows.append(_row(str(arm), measure, before[measure].mean(), after[measure].mean(), found, tasks))
-        moved = grouped_mean(sets.mean(axis=1) - odds, groups)
-        rows.append(_row(str(arm), ODDS, odds.mean(), sets.mean(), moved, tasks))
+            rows.append(_row(arm, measure, before[measure].mean(), after[measure].mean(), found, tasks))
+        moved = grouped_mean(second.mean(axis=1) - first.mean(axis=1), groups)
+        rows.append(_row(arm, ODDS, first.mean(), second.mean(), moved, tasks))
     return pd.DataFrame(rows)
 
 
@@ -100,7 +108,7 @@ COLUMNS = {
     "effects": (
         Column("arm", "", "what the final queries of which heads no longer see"),
         Column("measure", "", f"{ACCURACY} and {SAID_NO} are shares, {ODDS} is in nats"),
-        Column("plain", "", "unchanged"),
+        Column("plain", "", f"unchanged; of {BEYOND!r} with the random heads masked"),
         Column("edited", "", "masked; of several random sets the mean"),
         Column("difference", "", "masked minus unchanged, question by question"),
         Column("low", "", "lower end of its 95% interval over groups"),

@@ -90,6 +90,7 @@ ANALYSIS = Analysis(
     meaning="AUROC of telling right answers from wrong ones before they are said; 0.5 is chance.",
     paper="Yuksekgonul et al. 2024, Attention Satisfies (SAT Probe)",
     needs=("tasks",),
+    version=2,
     spec=SatSpec,
     onward=("attention_knockout", "causal_tracing"),
     run=run,

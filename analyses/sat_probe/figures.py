@@ -47,7 +47,7 @@ def _risk(risks: pd.DataFrame, note: str) -> go.Figure:
     return grouped_bars(
         table, x="method", group="words", value="risk", low="low", high="high", reference=base,
         title="Wrong answers among the highest and the lowest scores", x_title="", y_title="share of wrong answers",
-        legend=f"{note}; bars: Wilson's 95% intervals. Dashed: all questions",
+        legend=f"{note}; bars: Wilson's 95% intervals, over groups. Dashed: all questions",
     )  # fmt: skip
 
 

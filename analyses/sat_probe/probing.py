@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from analyses._stats import Bools, Estimate, Floats, auroc_of_halves, rate_interval, told_by
+from analyses._stats import Bools, Estimate, Floats, auroc_of_halves, design_effect, rate_interval, told_by
 from analyses.sat_probe.reading import Examples
 from hooks.errors import InputError
 
@@ -130,10 +130,12 @@ def area(given: Examples, half: npt.NDArray[np.int64], scores: Floats) -> Estima
 def risks(given: Examples, folds: Folds, scores: Floats) -> list[tuple[str, Estimate, float]]:
     """Share of wrong answers among the best and the worst SHARE of either half, mean over `scores` [split question].
 
-    Wilson's interval with one split's number of questions, which is the third.
+    Wilson's interval with one split's number of questions, which is the third, or as many as they are worth where
+    questions of a group are alike (`design_effect`).
     """
     wrong = ~given.rows["right"].to_numpy(dtype=bool)
-    sums = np.zeros((2, 2))
+    groups = given.rows["group"].to_numpy()
+    sums, effects = np.zeros((2, 2)), np.zeros(2)
     for half, values in zip(folds, scores, strict=True):
         for side in (0, 1):
             order = np.flatnonzero(half == side)
@@ -143,22 +145,41 @@ def risks(given: Examples, folds: Folds, scores: Floats) -> list[tuple[str, Esti
             count = max(1, round(SHARE * len(order)))
             for place, chosen in enumerate((order[:count], order[-count:])):
                 sums[place] += (wrong[chosen].sum(), count)
+                effects[place] += float(design_effect(wrong[chosen].astype(float), list(groups[chosen])))
     hits, tried = sums.T / len(folds)
-    return [(name, rate_interval(hits[place], tried[place]), float(tried[place]))
+    effects /= 2 * len(folds)
+    return [(name, rate_interval(hits[place] / effects[place], tried[place] / effects[place]), float(tried[place]))
             for place, name in enumerate(("top", "bottom"))]  # fmt: skip
 
 
 def shuffled(given: Examples, folds: Folds, c: float, draws: int, seed: int) -> Estimate:
-    """Mean AUROC of the probe with permuted labels, and the middle 95% of the permutations; splits take turns."""
+    """Mean AUROC of the probe with permuted labels, and the middle 95% of the permutations; splits take turns.
+
+    Labels move with their groups (`dealt`): alike within a group they say less than as many labels of their own.
+    """
     rng, values = np.random.default_rng(seed), []
+    groups = given.rows["group"].to_numpy()
     for draw in range(draws):
         half = folds[draw % len(folds)]
-        permuted = Examples(given.rows.assign(right=rng.permutation(given.rows["right"])), given.weights)
+        permuted = Examples(given.rows.assign(right=dealt(given.rows["right"].to_numpy(), groups, rng)), given.weights)
         labels = permuted.rows["right"].to_numpy(dtype=bool)
         if all(0 < labels[half == side].sum() < (half == side).sum() for side in (0, 1)):
             values.append(float(area(permuted, half, out_of_half(permuted, half, probe_score(c))).value))
     low, high = np.quantile(values, [0.025, 0.975]) if values else (np.nan, np.nan)
     return Estimate(np.asarray(np.mean(values) if values else np.nan), np.asarray(low), np.asarray(high))
+
+
+def dealt(labels: Any, groups: Any, rng: np.random.Generator) -> Any:
+    """Labels [question] laid end to end, group by group in random order, and dealt to the groups in another order.
+
+    Neighbours stay together, so that labels that are alike within groups stay so; single questions are permuted.
+    """
+    names = list(dict.fromkeys(groups))
+    members = {name: np.flatnonzero(groups == name) for name in names}
+    first, second = (np.concatenate([members[names[place]] for place in rng.permutation(len(names))]) for _ in range(2))
+    found = np.empty_like(labels)
+    found[second] = labels[first]
+    return found
 
 
 def head_table(given: Examples, folds: Folds, c: float) -> pd.DataFrame:

@@ -15,8 +15,9 @@ from analyses._common import steps
 from analyses._contract import Context
 from analyses._stats import Floats
 from hooks.attention_rows import read_rows
-from hooks.errors import InputError
-from hooks.tasks import TaskPrompt, locate
+from hooks.errors import InputError, about
+from hooks.spans import in_order, positions_inside
+from hooks.tasks import TaskPrompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Asked:
-    """One question: its text, accepted answers, constraint and the constraint's positions; `wording` lacks it."""
+    """One question: its text, accepted answers, constraint, the constraint's positions and first character."""
 
     number: int
     text: str
@@ -39,11 +40,12 @@ class Asked:
     places: tuple[int, ...]
     ids: tuple[int, ...]
     group: str
+    start: int
 
     @property
     def wording(self) -> str:
         """The text with … in the constraint's place."""
-        return self.text.replace(self.constraint, "…", 1)
+        return self.text[: self.start] + "…" + self.text[self.start + len(self.constraint) :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +68,38 @@ def asked_of(model: Model, tasks: Sequence[TaskPrompt], spec: SatSpec) -> list[A
     for number, task in enumerate(tasks):
         text, answers = task.text, task.answers
         if spec.side is not None:
-            one = task.side(spec.side)
+            with about(f"task {number}"):
+                one = task.side(spec.side)
             text, answers = one.text, one.answers
         if text in found:
             names = dict.fromkeys((*found[text].answers, *answers))
             found[text] = replace(found[text], answers=tuple(names))
             continue
-        constraint = task.span(spec.span_role)
-        places, ids = locate(model, text, constraint, "first"), tuple(model.encode(text))
+        with about(f"task {number}"):
+            constraint = task.span(spec.span_role).strip()
+            ((start, end),) = in_order(model, text, [constraint])
+            places, ids = positions_inside(model, text, start, end), tuple(model.encode(text))
         if len(places) == len(ids):
             raise InputError(
                 f"task {number}: the constraint {constraint!r} covers the whole prompt of {len(ids)} tokens; ask "
                 "something about it"
             )
-        found[text] = Asked(number, text, answers, constraint, places, ids, task.group or constraint)
-    return list(found.values())
+        found[text] = Asked(number, text, answers, constraint, places, ids, task.group or constraint, start)
+    return joined(list(found.values()))
+
+
+def joined(asked: Sequence[Asked]) -> list[Asked]:
+    """The same with one group for all questions that a chain of shared groups and constraints leads to."""
+    name: dict[str, str] = {}
+
+    def root(one: str) -> str:
+        while name.setdefault(one, one) != one:
+            one = name[one]
+        return one
+
+    for one in asked:
+        name[root(f"c {one.constraint}")] = root(f"g {one.group}")
+    return [replace(one, group=root(f"g {one.group}")[2:]) for one in asked]
 
 
 def examples(model: Model, asked: Sequence[Asked], spec: SatSpec, context: Context) -> Examples:

@@ -135,7 +135,7 @@ COLUMNS = {
         Column("method", "", "what gives the score; majority: no score"),
         Column("part", "", "top: the 20% of highest score in either half; bottom: the lowest; all: every question"),
         Column("risk", "fraction", "share of wrong answers in it, mean over splits"),
-        Column("low", "fraction", "lower end of Wilson's 95% interval, with one split's number of questions"),
+        Column("low", "fraction", "lower end of Wilson's 95% interval, of as many questions as one split's are worth"),
         Column("high", "fraction", "upper end"),
         Column("questions", "count", "questions of it in one split"),
     ),

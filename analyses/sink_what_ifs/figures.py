@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from analyses.sink_what_ifs import WhatIfSpec
 
 NAMES = ("total", "change", "loss")
-BANDED = 3
+BANDED = 6
 """Texts of a bin below which no band is drawn."""
+BEYOND = 3.0
+"""How many times the next largest change takes a what-if out of the picture of all."""
 
 
 def figures(frames: Frames, spec: WhatIfSpec) -> dict[str, go.Figure]:
@@ -26,6 +28,7 @@ def figures(frames: Frames, spec: WhatIfSpec) -> dict[str, go.Figure]:
     said = _said(frames)
     positions = frames["positions"]
     shown = positions[positions["what_if"].isin(spec.drawn)] if spec.drawn else positions
+    beyond = [] if spec.drawn else _beyond(positions)
     width = int((positions["last"] - positions["first"]).max()) + 1
     x_title = "position of the predicted token" + (f" (bins of {width})" if width > 1 else "")
     middle = shown.assign(middle=(shown["first"] + shown["last"]) / 2, words=shown["what_if"].map(words))
@@ -45,13 +48,21 @@ def figures(frames: Frames, spec: WhatIfSpec) -> dict[str, go.Figure]:
     return {
         "total": _total(frames, words, said),
         "change": lines(
-            middle, x="middle", y="change", low="change_low", high="change_high", group="words", x_title=x_title,
+            middle[~middle["what_if"].isin(beyond)], x="middle", y="change", low="change_low", high="change_high",
+            group="words", x_title=x_title,
             title="Change of the loss by position", y_title="change of the loss (nats)",
-            legend=f"{said}. Above 0: worse than the text as it is, paired inside a text{bands}"),
+            legend=f"{said}. Above 0: worse than the text as it is, paired inside a text{bands}"
+            + "".join(f". Not drawn here, for its size: {words[name]}" for name in beyond)),
         "loss": lines(
             both, x="middle", y="mean", group="words", x_title=x_title,
             title="Next-token loss by position", y_title="loss (nats)", legend=f"{said}{apart}{fewer}"),
     }  # fmt: skip
+
+
+def _beyond(positions: pd.DataFrame) -> list[str]:
+    """The what-if whose change is so many times all others' that these would lie flat; it can be asked for by name."""
+    sizes = positions.assign(size=positions["change"].abs()).groupby("what_if")["size"].max().sort_values()
+    return [str(sizes.index[-1])] if len(sizes) > 2 and sizes.iloc[-1] > BEYOND * sizes.iloc[-2] else []
 
 
 def what(frames: Frames, spec: WhatIfSpec) -> dict[str, str]:

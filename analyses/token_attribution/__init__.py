@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import pandas as pd
 from pydantic import Field
 
-from analyses._common import absent, steps, tokens_frame
+from analyses._common import absent, clusters_of, steps, tokens_frame
 from analyses._contract import Analysis, Context, Frames, Inputs, Spec, shown
 from analyses.token_attribution.computing import curve_frame, facts, questions, score_frame
 from analyses.token_attribution.explained import Baseline, Explained, Quantity
@@ -100,14 +100,15 @@ def run(model: Model, inputs: Inputs, spec: TokenSpec, context: Context) -> Fram
         prompts = absent(prompts, name, prompts[name] < 0)
     every, tested = pd.concat(raw, ignore_index=True), pd.concat(curves, ignore_index=True)
     table = tokens_table(every, pd.concat(tokens, ignore_index=True))
+    groups = clusters_of(inputs)
     return {
         "prompts": prompts[[column.name for column in PROMPTS]],
         "tokens": table,
         "completeness": completeness_table(every, prompts),
-        "faithfulness": faithfulness_table(tested),
-        "agreement": agreement_table(every),
+        "faithfulness": faithfulness_table(tested, groups),
+        "agreement": agreement_table(every, groups),
         "curves": tested[[column.name for column in CURVES]],
-        "spans": spans_table(table, {one.number: one.inside for one in asked if one.inside}),
+        "spans": spans_table(table, {one.number: one.inside for one in asked if one.inside}, groups),
     }
 
 
@@ -128,6 +129,7 @@ ANALYSIS = Analysis(
     meaning="Scores of a prompt's tokens for one next token, and what the model loses without those that rank first.",
     paper="Sundararajan et al. 2017; Abnar and Zuidema 2020; DeYoung et al. 2020; Zhao and Shan 2024 (ReAGent)",
     needs=("prompt", "pair", "pairs", "tasks"),
+    version=2,
     spec=TokenSpec,
     onward=("attention_knockout", "causal_tracing", "activation_patching"),
     run=run,

@@ -7,9 +7,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from analyses._common import FOUND, TOKENS, interval
+from analyses._common import MARKED, TOKENS, Groups, interval
 from analyses._contract import Column
-from analyses._stats import discoveries, mean_interval, rank_correlation, rate_interval
+from analyses._over_prompts import own_groups
+from analyses._stats import discoveries, grouped_mean, grouped_rate, rank_correlation
 from analyses.token_attribution.faithfulness import COMPREHENSIVENESS, SUFFICIENCY
 
 METHODS = ("input_gradient", "integrated_gradients", "occlusion", "rollout", "attention_value", "reagent")
@@ -37,31 +38,32 @@ def completeness_table(scores: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFr
     return table[_names(COMPLETENESS)]
 
 
-def faithfulness_table(curves: pd.DataFrame) -> pd.DataFrame:
+def faithfulness_table(curves: pd.DataFrame, groups: Groups | None = None) -> pd.DataFrame:
     """Area over the curve of every method, its mean over prompts, and what it is better than random rankings by.
 
     Of random rankings the draws of a prompt are averaged first. "Better" is turned so that more is better: higher
-    comprehensiveness, lower sufficiency.
+    comprehensiveness, lower sufficiency. Intervals and marks are over the clusters of prompts in `groups`.
     """
     areas = curves.groupby(["prompt", "method"], sort=False)[list(MEASURES)].mean()
     methods = list(dict.fromkeys(curves["method"]))
+    own = own_groups(sorted(curves["prompt"].unique()), groups)
     rows = []
     for measure, method in product(MEASURES, methods):
         wide = areas[measure].unstack("method")
-        mean = mean_interval(wide[method].to_numpy())
+        mean = grouped_mean(wide[method].to_numpy(), own)
         better = (wide[method] - wide[RANDOM]).to_numpy() * (1 if measure == COMPREHENSIVENESS else -1)
-        gain = mean_interval(better)
+        gain = grouped_mean(better, own)
         rows.append((measure, method, *map(float, mean), *map(float, gain), better))
     table = pd.DataFrame(rows, columns=["measure", "method", "mean", "low", "high", "better", "better_low",
                                         "better_high", "_each"])  # fmt: skip
     tried = table["method"] != RANDOM
     found = np.zeros(len(table), dtype=bool)
-    found[tried] = discoveries(np.stack(list(table.loc[tried, "_each"]), axis=1)).found
+    found[tried] = discoveries(np.stack(list(table.loc[tried, "_each"]), axis=1), groups=own).found
     table.loc[~tried, ["better", "better_low", "better_high"]] = np.nan
-    return table.assign(discovered=found, prompts=curves["prompt"].nunique())[_names(FAITHFULNESS)]
+    return table.assign(discovered=found, prompts=len(own), clusters=len(set(own)))[_names(FAITHFULNESS)]
 
 
-def agreement_table(scores: pd.DataFrame) -> pd.DataFrame:
+def agreement_table(scores: pd.DataFrame, groups: Groups | None = None) -> pd.DataFrame:
     """Spearman's rank correlation of every two methods over a prompt's tokens, its mean over prompts.
 
     Prompts where one of the two gives all tokens the same score are left out of that pair; `prompts` counts the rest.
@@ -71,14 +73,16 @@ def agreement_table(scores: pd.DataFrame) -> pd.DataFrame:
             for prompt, part in scores.groupby("prompt")}  # fmt: skip
     rows = []
     for one, other in product(methods, methods):
-        each = [float(rank_correlation(part[one].to_numpy(), part[other].to_numpy()).value) for part in wide.values()]
-        defined = np.asarray([value for value in each if np.isfinite(value)])
-        mean = mean_interval(defined) if len(defined) else (np.nan,) * 3
+        each = {prompt: float(rank_correlation(part[one].to_numpy(), part[other].to_numpy()).value)
+                for prompt, part in wide.items()}  # fmt: skip
+        defined = {prompt: value for prompt, value in each.items() if np.isfinite(value)}
+        own = own_groups(list(defined), groups)
+        mean = grouped_mean(np.asarray(list(defined.values())), own) if defined else (np.nan,) * 3
         rows.append((one, other, *map(float, mean), len(defined)))
     return pd.DataFrame(rows, columns=_names(AGREEMENT))
 
 
-def spans_table(tokens: pd.DataFrame, spans: dict[int, tuple[int, ...]]) -> pd.DataFrame:
+def spans_table(tokens: pd.DataFrame, spans: dict[int, tuple[int, ...]], groups: Groups | None = None) -> pd.DataFrame:
     """How often the first-ranked token lies in the span that was asked for, and how often a random one would."""
     first = tokens[(tokens["rank"] == 1) & tokens["prompt"].isin(spans)]
     if not len(first):
@@ -87,8 +91,9 @@ def spans_table(tokens: pd.DataFrame, spans: dict[int, tuple[int, ...]]) -> pd.D
     chance = float(np.mean([len(places) / lengths[prompt] for prompt, places in spans.items()]))
     rows = []
     for method, part in first.groupby("method", sort=False):
-        hits = sum(place in spans[prompt] for prompt, place in zip(part["prompt"], part["position"], strict=True))
-        rows.append((method, *map(float, rate_interval(hits, len(part))), chance, len(part)))
+        hits = [float(place in spans[prompt]) for prompt, place in zip(part["prompt"], part["position"], strict=True)]
+        rate = grouped_rate(np.asarray(hits), own_groups(list(part["prompt"]), groups))
+        rows.append((method, *map(float, rate), chance, len(part)))
     return pd.DataFrame(rows, columns=_names(SPANS))
 
 
@@ -140,9 +145,9 @@ FAITHFULNESS = (
     Column("method", "", "how tokens were ranked"),
     *interval("probability"),
     Column("better", "probability", "than the random rankings of the same prompts; positive: more faithful"),
-    Column("better_low", "probability", "lower end of its 95% interval over prompts, paired; missing for one prompt"),
+    Column("better_low", "probability", "lower end of its 95% interval over clusters, paired; missing for one"),
     Column("better_high", "probability", "upper end"),
-    *FOUND,
+    *MARKED,
 )
 AGREEMENT = (
     _METHOD,

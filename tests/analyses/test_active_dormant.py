@@ -153,3 +153,18 @@ def test_it_runs_and_says_that_texts_are_too_few(tiny: Model) -> None:
 def test_bad_input_is_refused(tiny: Model, labels: tuple[str, ...], options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         check(tiny, Inputs(texts=TRIAL.texts, labels=labels), DormantSpec.model_validate({"queries": 2} | options))
+
+
+def test_a_head_switches_only_where_its_intervals_do() -> None:
+    """Means on both sides of the dormant mass are not enough: the intervals have to be."""
+    numbers, labels = many(0.3)
+    table = differences_table(numbers, labels, [0, 1], "a")
+    for noise, switching in ((0.0, 1), (3.0, 0)):
+        loud = numbers + noise * np.random.default_rng(2).standard_normal(len(numbers))[:, None, None]
+        loud[:20, 1, 2] += 0.5 - loud[:20, 1, 2].mean()
+        loud[20:, 1, 2] += 0.8 - loud[20:, 1, 2].mean()
+        heads = heads_table(loud, labels, [0, 1], 0.65)
+        means = heads[(heads["layer"] == 1) & (heads["head"] == 2)]["mean"]
+        assert means.min() < 0.65 < means.max()
+        assert verdict_table(heads[(heads["layer"] == 1) & (heads["head"] == 2)], table, read_of(3), 0.65).iloc[0][
+            "switching"] == switching  # fmt: skip

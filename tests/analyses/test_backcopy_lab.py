@@ -16,7 +16,7 @@ import torch
 from analyses._contract import Context, Frames, Inputs
 from analyses._registry import get
 from analyses.backcopy_lab import LabSpec
-from analyses.backcopy_lab.measuring import cross_entropies, draw_tested, see
+from analyses.backcopy_lab.measuring import Seen, cross_entropies, draw_tested, risk_rows, see
 from analyses.backcopy_lab.task import Task, oracle, read_task, sample
 from analyses.backcopy_lab.text import TEXT
 from analyses.backcopy_lab.training import train
@@ -107,6 +107,12 @@ def test_risk_floors_are_zero_on_triggers_and_the_bigram_entropy_elsewhere(task:
     assert torch.allclose(least[tested.masks["others"]], entropy)
     assert tested.floors["triggers"] == 0
     assert tested.floors["others"] == pytest.approx(float(entropy.mean()))
+    noisy = (perfect.exp() * 0.9 + 0.1 / perfect.shape[-1]).log()
+    for log_probs, above in ((perfect, False), (noisy, True)):
+        for row in risk_rows(0, tested, Seen(log_probs, [], [], [])):
+            assert row["floor"] - 1e-9 <= row["low"] <= row["risk"] + 1e-9  # type: ignore[operator]
+            assert (row["low"] > row["floor"] + 1e-3) == above  # type: ignore[operator]
+            assert row["high"] < row["floor"] + (0.5 if above else 1e-6)  # type: ignore[operator]
 
 
 def test_a_short_training_makes_a_sink_and_no_risk_on_triggers(

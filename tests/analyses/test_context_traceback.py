@@ -11,7 +11,7 @@ from analyses._contract import Context, Inputs
 from analyses.context_traceback import ANALYSIS, TRIED, TracebackSpec, run
 from analyses.context_traceback.computing import answer_of, read
 from analyses.context_traceback.passages import check_draws, drawn, passage_scores, passages_of, top_mean
-from analyses.context_traceback.tables import DRAWN, HOLDS, RANK, TOP, agreement_table
+from analyses.context_traceback.tables import DRAWN, HOLDS, RANK, TOP, agreement_table, first_of_both
 from hooks.capture import run_with_cache
 from hooks.errors import InputError
 from hooks.losses import next_token_log_probs
@@ -76,7 +76,7 @@ def test_draws_show_every_passage_equally_often_and_keep_their_order(tiny: Model
         "Mary owns a book. Paul owns a river.\nJohn owns a"
     )
     assert one.kept(range(3)) == list(range(len(one.ids)))
-    with pytest.raises(InputError, match="2 draws of 1 passages cannot show all 4"):
+    with pytest.raises(InputError, match="draws 2: with 1 shown in each they cannot show all 4 passages"):
         check_draws(4, 2, 0.1)
 
 
@@ -105,7 +105,13 @@ def test_passages_are_spans_or_sentences(tiny: Model) -> None:
     )
     with pytest.raises(InputError, match="1 passage in"):
         passages_of(tiny, 0, TaskPrompt("Mary went to the park. Where", ("x",)), "passage")
-    with pytest.raises(InputError, match="overlap"):
+    repeated = TaskPrompt(
+        "the book. Mary went to the park! the book. What", ("x",), (("p", "Mary went"), ("p 2", "the book"))
+    )
+    assert list(passages_of(tiny, 0, repeated, "p").owner[:3]) == [-1, -1, -1], "the later one is meant"
+    twice = TaskPrompt("red book. red book. What", ("x",), (("p", "red book"), ("p 2", "red book")))
+    assert passages_of(tiny, 0, twice, "p").texts == ("red book", "red book")
+    with pytest.raises(InputError, match=r"task 0: span 'book\. Mary' is not in .* after"):
         passages_of(tiny, 0, TaskPrompt(text, ("x",), (("p", "red book"), ("p 2", "book. Mary"))), "p")
     with pytest.raises(InputError, match="cuts through"):
         passages_of(tiny, 0, TaskPrompt(text, ("x",), (("p", "the re"), ("p 2", "Mary"))), "p")
@@ -138,3 +144,11 @@ def test_what_cannot_be_traced_is_refused(tiny: Model) -> None:
         read(tiny, [1, 2], [])
     with pytest.raises(InputError, match="cannot show all 3"):
         ANALYSIS.check(tiny, Inputs(tasks=TASKS), TracebackSpec(draws=1))
+
+
+def test_equal_scores_rank_at_random() -> None:
+    equal, order = pd.Series([1.0, 1.0, 1.0, 1.0]), pd.Series([0.0, 3.0, 1.0, 2.0])
+    assert first_of_both(equal, order) == 0.25
+    assert first_of_both(equal, equal) == 0.25
+    assert first_of_both(order, order) == 1.0
+    assert first_of_both(order, -order) == 0.0

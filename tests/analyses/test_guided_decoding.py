@@ -105,5 +105,5 @@ def test_labels_of_one_class_and_one_group_are_refused(tiny: Model) -> None:
     good = tuple(task for task in TASKS if "wrong" not in dict(task.spans))
     with pytest.raises(InputError, match=r"all one class: \d+ right and 0 wrong"):
         run(tiny, Inputs(tasks=good), SPEC, Context())
-    with pytest.raises(InputError, match="1 tasks of one group"):
+    with pytest.raises(InputError, match="one task: a detector is fitted on one half"):
         run(tiny, Inputs(tasks=TASKS[:1]), SPEC, Context())

@@ -10,7 +10,15 @@ import torch
 from analyses._contract import Context, Inputs
 from analyses._stats import auroc, auroc_of_halves, influence
 from analyses.lookback.reading import Item, Reading
-from analyses.lookback_detector import ANALYSIS, LABELLED, DetectorSpec, fitted_on, run
+from analyses.lookback_detector import (
+    ANALYSIS,
+    LABELLED,
+    DetectorSpec,
+    fitted_on,
+    own_auroc,
+    refuse_untested,
+    run,
+)
 from analyses.lookback_detector.detector import KIND, detector_of, fitted
 from analyses.lookback_detector.examples import Examples, examples
 from analyses.lookback_detector.fitting import (
@@ -193,3 +201,23 @@ def test_tasks_that_cannot_be_halved_or_cut_are_refused(tiny: Model) -> None:
                        DetectorSpec())  # fmt: skip
     with pytest.raises(InputError, match="unknown span 'passage'"):
         ANALYSIS.check(tiny, Inputs(tasks=TASKS), DetectorSpec(span_role="passage"))
+
+
+def test_the_auroc_that_is_kept_is_that_of_all_kinds() -> None:
+    table = pd.DataFrame([
+        {"method": "lookback detector", "trained": trained, "tested": tested, "auroc": auroc, "right": 3, "wrong": 2}
+        for trained, tested, auroc in (("one", "one", 0.9), ("other", "other", 0.8), ("all", "all", 0.7),
+                                       ("one", "other", 0.6), ("other", "one", 0.5))
+    ])  # fmt: skip
+    assert own_auroc(table) == 0.7
+    assert own_auroc(table[table["trained"] == "one"]) == 0.9
+    refuse_untested(table)
+    with pytest.raises(InputError, match=r"too few tasks: .* all: 3 right, 2 wrong"):
+        refuse_untested(table.assign(auroc=np.nan))
+
+
+def test_tasks_without_a_group_are_known_by_their_text() -> None:
+    """Not by their place in a file: in another file that place holds another task."""
+    first, again, other = (Item(number, (1, 2), Region(0, 1), text) for number, text in ((0, "a"), (5, "a"), (0, "b")))
+    assert first.cluster == again.cluster != other.cluster
+    assert Item(0, (1, 2), Region(0, 1), "a", group="g").cluster == "g"

@@ -141,3 +141,23 @@ def test_the_control_is_always_there_and_sizes_are_told(tiny: Model) -> None:
     keys = frames["layers"].groupby("policy")["keys"].mean()
     assert keys["random"] == capacity_of(0.5, total)
     assert abs(keys["pyramid"] - keys["random"]) <= 2
+
+
+@pytest.mark.parametrize("alpha", [0.6, 1.0])
+def test_walked_scores_are_the_forgetting_sum(alpha: float) -> None:
+    """What is kept after the prompt follows Σ α^(n−q)·A[q, k] over the rows as they were seen."""
+    total, prompt, capacity = 18, 6, 4
+    scores = 3 * torch.randn(1, 1, total, total, generator=torch.Generator().manual_seed(2))
+    scores = scores.masked_fill(~causal(total), float("-inf"))
+    one = Evict(Site(0, "attn_scores"), prompt, capacity, 1, "scores", 1, alpha)
+    one.edited(scores)
+    seen = one.seen[0][0]
+    pattern = scores[0, 0].masked_fill(~seen, float("-inf")).softmax(dim=-1)
+    for query in range(prompt, total):
+        before = seen[query - 1].clone() if query > prompt else causal(total)[query - 1].clone()
+        weights = torch.tensor([alpha ** (query - 1 - row) for row in range(query)])
+        sums = (weights[:, None] * pattern[:query]).sum(dim=0)
+        before[query] = True
+        sums[query] = float("inf")
+        best = sums.masked_fill(~before, float("-inf")).topk(capacity).indices
+        assert set(best.tolist()) == set(seen[query].nonzero()[:, 0].tolist())

@@ -14,6 +14,7 @@ from analyses.sat_probe.probing import (
     PROBE,
     SHUFFLED,
     area,
+    dealt,
     fitted,
     folds_of,
     head_table,
@@ -22,7 +23,7 @@ from analyses.sat_probe.probing import (
     risks,
     shuffled,
 )
-from analyses.sat_probe.reading import Examples, asked_of, constraint_weights
+from analyses.sat_probe.reading import Examples, asked_of, constraint_weights, joined
 from analyses.sat_probe.tables import cutoff_table, tables, within_wordings
 from hooks.attention_rows import read_rows
 from hooks.capture import run_with_cache
@@ -154,3 +155,50 @@ def test_bad_tasks_are_refused(tiny: Model) -> None:
     together.rows["group"] = "one"
     with pytest.raises(InputError, match="no two halves without a shared group"):
         folds_of(together, 2, 0)
+
+
+def test_shuffled_labels_stay_together() -> None:
+    """Groups of one size trade whole blocks; single questions are permuted; nothing is lost."""
+    groups = np.repeat(["a", "b", "c", "d"], 5)
+    labels = np.repeat([True, False, True, False], 5)
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(40):
+        found = dealt(labels, groups, rng)
+        assert sorted(found) == sorted(labels)
+        assert all(len(set(found[groups == name])) == 1 for name in "abcd")
+        seen.add(tuple(found[::5]))
+    assert len(seen) == 6, "every way of dealing two of four blocks"
+    alone = dealt(np.arange(20), np.arange(20), rng)
+    assert sorted(alone) == list(range(20))
+    assert not np.array_equal(alone, np.arange(20))
+
+
+def test_labels_alike_in_groups_widen_the_shuffled_band() -> None:
+    """The band of permuted labels is as wide as labels and features that go by groups make it."""
+    given, groups = synthetic(planted=False), np.arange(240) // 20
+    weights = np.random.default_rng(3).uniform(size=(12, LAYERS, HEADS))[groups] + 0.1 * given.weights
+    rows = given.rows.assign(group=[f"g{one}" for one in groups])
+    single, alike = (Examples(rows.assign(right=right), weights) for right in (given.rows["right"], groups % 2 == 0))
+    spread = []
+    for one in (single, alike):
+        _, low, high = (float(value) for value in shuffled(one, folds_of(one, 3, 0), 5.0, 20, 0))
+        spread.append(high - low)
+    assert spread[1] > 1.5 * spread[0] > 0
+
+
+def test_questions_that_share_a_constraint_share_a_group(tiny: Model) -> None:
+    spans = (("subject", "Mary"),)
+    tasks = [TaskPrompt(f"{words} Mary is", ("x",), spans, group=group) for words, group in
+             (("the man", "p"), ("the woman", "q"))]  # fmt: skip
+    tasks += [TaskPrompt("the man John is", ("x",), (("subject", "John"),), group="q"),
+              TaskPrompt("the man Paul is", ("x",), (("subject", "Paul"),), group="r")]  # fmt: skip
+    asked = asked_of(tiny, tasks, SatSpec(span_role="subject"))
+    assert len({one.group for one in asked[:3]}) == 1, "Mary joins p and q"
+    assert asked[3].group == "r"
+    assert [one.group for one in joined(asked)] == [one.group for one in asked]
+
+
+def test_the_wording_leaves_out_the_constraint_where_it_stands(tiny: Model) -> None:
+    (one,) = asked_of(tiny, [TaskPrompt("the theory that he wrote is", ("x",), (("subject", "he"),))],
+                      SatSpec(span_role="subject"))  # fmt: skip
+    assert one.wording == "the theory that … wrote is"

@@ -179,3 +179,29 @@ def test_a_span_that_cuts_a_token_is_refused(tiny: Model) -> None:
     task = TaskPrompt(PAIR.clean, ("Mary",), (("subject", word[:-1]),))
     with pytest.raises(InputError, match="cuts through token"):
         ANALYSIS.check(tiny, Inputs(tasks=(task,)), TokenSpec(span_role="subject"))
+
+
+def test_copies_of_a_prompt_tell_no_more_than_one() -> None:
+    """Eight prompts of one cluster have no interval and no mark; of eight clusters they have both."""
+    rows = [(prompt, method, 0, 0.1, 1, value + 0.01 * prompt, 1 - value)
+            for prompt in range(8) for method, value in (("occlusion", 0.6), (RANDOM, 0.2))]  # fmt: skip
+    curves = pd.DataFrame(rows, columns=["prompt", "method", "draw", "share", "removed", "comprehensiveness",
+                                         "sufficiency"])  # fmt: skip
+    scores = pd.DataFrame({"prompt": np.repeat(range(8), 4), "position": [0, 1] * 16,
+                           "method": ["occlusion", "occlusion", "rollout", "rollout"] * 8,
+                           "score": np.arange(32.0)})  # fmt: skip
+    ranked = pd.DataFrame({"prompt": range(8), "position": 0, "method": "rollout", "rank": 1})
+    for clusters in (1, 8):
+        groups = {prompt: str(prompt % clusters) for prompt in range(8)}
+        table = (
+            faithfulness_table(curves, groups).set_index(["measure", "method"]).loc[("comprehensiveness", "occlusion")]
+        )
+        assert table["better"] == pytest.approx(0.4)
+        assert (table["prompts"], table["clusters"]) == (8, clusters)
+        assert bool(table["discovered"]) == (clusters == 8)
+        assert bool(np.isnan(table["better_low"])) == (clusters == 1)
+        agreed = agreement_table(scores, groups).set_index(["method", "other"]).loc[("occlusion", "rollout")]
+        assert bool(np.isnan(agreed["low"])) == (clusters == 1)
+        spans = spans_table(ranked, dict.fromkeys(range(8), (0,)), groups).iloc[0]
+        assert spans["low"] < (0.3 if clusters == 1 else 0.7)
+        assert spans["low"] > (0.0 if clusters == 1 else 0.6)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hooks.errors import InputError
+from hooks.errors import InputError, about
 from hooks.model import Model
-from hooks.spans import token_ranges
+from hooks.spans import in_order, token_ranges
 from hooks.tasks import Related, TaskPrompt, locate
 from tests.data.words import Words
 
@@ -140,3 +140,21 @@ def test_tokens_that_do_not_spell_the_prompt_are_refused(tiny: Model) -> None:
 def test_the_real_tokenizer(real: Model) -> None:
     for _, part in TASK.spans:
         assert spelled(real, PROMPT, locate(real, PROMPT, part)).strip() == part
+
+
+def test_parts_are_found_one_after_the_other(tiny: Model) -> None:
+    prompt = "the book. Mary went to the park! the book."
+    assert in_order(tiny, prompt, ["the book", "the book"]) == [(0, 8), (33, 41)]
+    assert in_order(tiny, prompt, ["Mary", " the book"]) == [(10, 14), (33, 41)]
+    refused = {("Mary", "Mary"): "after .*Mary.*: give the spans in the prompt's order", (" ",): "is empty",
+               ("house",): "is not in the prompt", ("Mar",): "cuts through"}  # fmt: skip
+    for parts, words in refused.items():
+        with pytest.raises(InputError, match=words):
+            in_order(tiny, prompt, parts)
+
+
+def test_an_error_says_once_what_it_is_about() -> None:
+    for message in ("not there", "task 3: not there"):
+        with pytest.raises(InputError) as caught, about("task 3"):
+            raise InputError(message)
+        assert str(caught.value) == "task 3: not there"

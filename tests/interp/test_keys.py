@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from analyses._contract import Inputs
+from analyses._registry import get
+from hooks.errors import InputError
 from hooks.model import Model
 from interp.keys import beside_tokens, run_key
 from tests.interp.lengths import LengthSpec
@@ -46,3 +48,15 @@ def test_a_text_that_its_tokens_do_not_spell_is_in_the_key_too(tiny: Model, monk
     analysis, spec = needing("texts"), LengthSpec()
     keys = {run_key(analysis, tiny, Inputs(texts=(text,)), spec) for text in ("the red book", "The red book")}
     assert len(keys) == 2
+
+
+def test_analyses_that_read_text_as_text_are_keyed_by_it(tiny: Model) -> None:
+    """Their texts may be longer than the model reads at once; labels still count."""
+    lab = get("backcopy_lab")
+    long = "the red book " * 5000
+    first = run_key(lab, tiny, Inputs(texts=(long,)), lab.spec())
+    assert first == run_key(lab, tiny, Inputs(texts=(long,)), lab.spec())
+    assert first != run_key(lab, tiny, Inputs(texts=(long + "x",)), lab.spec())
+    assert first != run_key(lab, tiny, Inputs(texts=(long,), labels=("a",)), lab.spec())
+    with pytest.raises(InputError, match="reads at most"):
+        run_key(get("head_atlas"), tiny, Inputs(texts=(long,)), get("head_atlas").spec())
