@@ -81,7 +81,8 @@ def _ask(state: State, analysis: Analysis, model: Model, cost: Cost) -> tuple[Re
             except InputError as error:
                 tell(error)
                 wrong = True
-    _inputs.check(model, request)
+    if not (analysis.by_text and request.file):
+        _inputs.check(model, request)
     button, note = st.columns([1, 5], vertical_alignment="center")
     pressed = button.button("Run", type="primary", icon=":material/play_arrow:", width="stretch", key=state.key("go"))
     if wrong:

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from hooks.model import Model
 
 
+class AnyLength:
+    """A model's tokenizer without the limit of what the model reads at once: for analyses that take texts in pieces."""
+
+    def __init__(self, model: Model) -> None:
+        self.tokenizer, self.str_tokens, self.single_token = model.tokenizer, model.str_tokens, model.single_token
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids; nothing is added or trimmed. Raises InputError for an empty text."""
+        ids = [int(one) for one in self.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+        if not ids:
+            raise InputError("the text is empty: give at least one token of text")
+        return ids
+
+
 @dataclass(frozen=True)
 class Request:
     """What a user asked for, before a model has tokenised it; exactly one of `WAYS`, in the fields of `ASKED`."""
@@ -70,7 +84,8 @@ class Request:
         """
         self.check(analysis)
         kinds = set_kinds(analysis.needs if analysis else ())
-        return WAYS[self._way(analysis)].resolve(self._given, model, kinds)
+        reader: Any = AnyLength(model) if analysis is not None and analysis.by_text else model
+        return WAYS[self._way(analysis)].resolve(self._given, reader, kinds)
 
     @property
     def _given(self) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""What the analyses of plain activations share: the texts, their split, and every token's vector at a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from analyses._common import beginning
+from analyses._contract import Inputs
+from analyses.attention_sinks.finding import Text
+from hooks.capture import run_with_cache
+from hooks.errors import InputError
+from hooks.sites import Site
+
+if TYPE_CHECKING:
+    from hooks.model import Model
+
+__all__ = ["Kind", "Text", "activations", "halves_of", "read_texts"]
+
+Kind = Literal["resid_post", "resid_pre", "resid_mid", "attn_out", "mlp_out", "mlp_post"]
+"""Sites whose vectors these analyses look at: the streams, what is added to them, and the neurons."""
+
+
+def read_texts(model: Model, inputs: Inputs, least: int, why: str) -> list[Text]:
+    """Every text with its tokens. Raises InputError for one of fewer than `least` tokens, with the reason `why`."""
+    found = []
+    for number, text in enumerate(inputs.texts):
+        ids, begins = model.tokens(text), beginning(" ".join(text.split()))
+        if ids.shape[1] < least:
+            raise InputError(f"text {number}, {begins!r}, has {ids.shape[1]} tokens: {why}, so it needs {least}")
+        found.append(Text(number, ids, begins, inputs.labels[number] if inputs.labels else ""))
+    return found
+
+
+def halves_of(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
+    """Texts to fit on, and texts held out: in turn within each label, so that both halves have every kind.
+
+    Raises InputError for fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise InputError(f"{len(texts)} text is too few: one to fit on and one held out are needed; give more texts")
+    seen: dict[str, int] = {}
+    fitted: list[Text] = []
+    held_out: list[Text] = []
+    for text in texts:
+        turn = seen.get(text.label, 0)
+        (held_out if turn % 2 else fitted).append(text)
+        seen[text.label] = turn + 1
+    # Labels of one text each would leave nothing to test on.
+    return (fitted, held_out) if held_out else (list(texts[::2]), list(texts[1::2]))
+
+
+def activations(model: Model, ids: Tensor, sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """By site, [pos d] in fp32 on the CPU, of a text `ids` [1 pos]. Raises InputError for values not finite."""
+    cache = run_with_cache(model, ids, sites, last_only=True)
+    found = {site: cache[site][0].float().cpu() for site in sites}
+    for site, values in found.items():
+        if not bool(values.isfinite().all()):
+            raise InputError(f"{site.label} is not all finite numbers; a dtype with more range (float32) may help")
+    return found
