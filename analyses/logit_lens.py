@@ -93,6 +93,7 @@ ANALYSIS = Analysis(
     paper="nostalgebraist 2020 (logit lens); Belrose et al. 2023 (divergence from the final layer)",
     needs=("prompt",),
     spec=LensSpec,
+    onward=("tuned_lens", "direct_logit_attribution"),
     run=run,
     figures=_figures,
     columns={
