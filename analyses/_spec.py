@@ -37,6 +37,11 @@ class Spec(BaseModel):
         given = {name: getattr(self, name) for name, kind in marked.items() if kind}
         return {name: (str(marked[name]), str(one)) for name, one in given.items() if one is not None}
 
+    def keeps(self) -> tuple[str, ...]:
+        """Names of the artifacts that a run with these options leaves: later runs of a batch may name them."""
+        name = getattr(self, "keep_as", None)
+        return (str(name),) if name is not None else ()
+
 
 def shown(default: Any, **field_options: Any) -> Any:
     """A spec field that only the figures read: like pydantic's Field, marked as display."""

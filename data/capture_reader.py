@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from math import prod
@@ -56,6 +57,12 @@ class CaptureReader:
     def sites(self) -> list[SiteKey]:
         """(layer or None, site name) of everything stored."""
         return self._payload.sites
+
+    def identity(self) -> dict[str, str]:
+        """Name, kind and revision (a digest of the model, the plan and every block's checksum), for keys."""
+        blocks = [one.checksum for key in self._payload.sites for one in self._payload.extents(key)]
+        told = json.dumps([self.model, self.plan, self.n_rows, blocks], sort_keys=True)
+        return {"name": self.name, "kind": "capture", "revision": hashlib.sha256(told.encode()).hexdigest()[:16]}
 
     def layer(self, site_name: str, layer: int | None) -> Tensor:
         """All rows at one site, `[rows, d]` (or `[rows, head, d_head]`), in the stored dtype.

@@ -82,11 +82,17 @@ def read_batch(file: Path) -> list[BatchItem]:
 
 
 def check_models(items: Sequence[BatchItem], workspace: Path) -> None:
-    """Refuse a batch that names a model or dtype that does not exist, before its first run. Raises InputError."""
+    """Refuse a batch that names a model, dtype or artifact that is not there, before its first run.
+
+    What an earlier run of the batch will keep may be named by later ones. Raises InputError.
+    """
     for model, dtype in dict.fromkeys((item.model, item.dtype) for item in items):
         check_model(model, dtype, workspace)
+    coming: set[str] = set()
     for item in items:
-        check_used(read_spec(get(item.analysis), item.spec), workspace)
+        spec = read_spec(get(item.analysis), item.spec)
+        check_used(spec, workspace, coming)
+        coming |= set(spec.keeps())
 
 
 def run_batch(

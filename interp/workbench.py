@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses._contract import Inputs, Spec
 from analyses._registry import get
-from data.artifacts import Artifact, list_artifacts
+from data.artifacts import list_artifacts
 from data.store import Store
 from data.workspace import default_workspace
 from hooks.load import load
@@ -19,7 +19,7 @@ from hooks.progress import Progress, silent
 from hooks.trust import examine
 from interp.inputs import Request
 from interp.runs import Run, compute, read_spec, reopen
-from interp.using import check_used, loaded
+from interp.using import One, check_used, loaded
 from interp.watch import Show, unseen
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -122,7 +122,7 @@ class Workbench:
         return compute(self.store, chosen, model, inputs, options, request=request, checks=checks, progress=progress,
                        fresh=fresh, used=used, show=show)  # fmt: skip
 
-    def used(self, model: Model, spec: Spec, progress: Progress = silent) -> dict[str, Model | Artifact]:
+    def used(self, model: Model, spec: Spec, progress: Progress = silent) -> dict[str, One]:
         """What the options of a run on `model` name; models in its number format and place."""
         dtype, device = model.identity.dtype, str(model.device)
         return loaded(
