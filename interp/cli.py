@@ -11,6 +11,7 @@ import click
 from hooks.errors import Cancelled, InputError
 from interp.cli_batch import batch, rerun
 from interp.cli_capture import capture
+from interp.cli_dictionaries import dictionaries
 from interp.cli_errors import TRACEBACK_OPTION, Whole, fail
 from interp.cli_run import export, run
 from interp.cli_tell import analyses, artifacts, doctor, models, runs, sets, sql
@@ -38,7 +39,7 @@ def app(port: int, address: str) -> None:
     sys.exit(serve(port, address))
 
 
-for command in (models, analyses, sets, capture, run, batch, runs, artifacts, sql, export, rerun, doctor):
+for command in (models, analyses, sets, capture, run, batch, runs, artifacts, dictionaries, sql, export, rerun, doctor):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):
     # After the command's name as well, where it comes to mind once something has gone wrong.

@@ -58,7 +58,7 @@ def test_sql_reads_results_and_refuses_writing(interp: Terminal) -> None:
 
 @pytest.mark.parametrize("command", [
     (), ("models",), ("analyses",), ("sets",), ("capture",), ("run",), ("batch",), ("runs",), ("sql",), ("export",),
-    ("rerun",), ("doctor",), ("app",), *(("run", name) for name in registry()),
+    ("rerun",), ("doctor",), ("app",), ("dictionaries",), *(("run", name) for name in registry()),
 ], ids=" ".join)  # fmt: skip
 def test_every_command_has_help(interp: Terminal, command: tuple[str, ...]) -> None:
     result = interp(*command, "--help")

@@ -1,0 +1,66 @@
+"""Kept dictionaries: one artifact holds those of one training, one for each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hooks.dictionaries import Dictionary, Placed
+from hooks.errors import InputError
+from hooks.sites import Site
+
+if TYPE_CHECKING:
+    from data.artifacts import Artifact
+    from hooks.model import Model
+
+KIND = "dictionary"
+
+
+def contents(placed: Sequence[Placed], about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, meta) of an artifact; tensors are called `0.W_enc` and so on, in the order given."""
+    tensors = {
+        f"{place}.{name}": one for place, each in enumerate(placed) for name, one in each.dictionary.tensors().items()
+    }
+    parts = [
+        {"reads": one.reads.name, "writes": one.writes.name, "settings": one.dictionary.settings(), "about": one.about}
+        for one in placed
+    ]
+    return tensors, {"model": placed[0].model, "dictionaries": parts, "about": about}
+
+
+def all_of(artifact: Artifact, model: Model | None = None) -> list[Placed]:
+    """Every dictionary of an artifact, by layer read; checked against the model, where one is given.
+
+    Raises:
+        InputError: an artifact that is not what `contents` made, or dictionaries that do not fit the model.
+    """
+    try:
+        parts, owner = artifact.meta["dictionaries"], dict(artifact.meta["model"])
+        found = []
+        for place, part in enumerate(parts):
+            mine = {k.split(".", 1)[1]: one for k, one in artifact.tensors.items() if k.startswith(f"{place}.")}
+            dictionary = Dictionary.of(mine, part["settings"])
+            found.append(
+                Placed(dictionary, Site.parse(part["reads"]), Site.parse(part["writes"]), owner, part["about"])
+            )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"artifact {artifact.name!r} does not hold dictionaries: {error!r}") from error
+    for one in found if model is not None else ():
+        assert model is not None
+        try:
+            one.check(model)
+        except InputError as error:
+            raise InputError(f"dictionary {artifact.name!r}: {error}") from error
+    return sorted(found, key=lambda one: -1 if one.reads.layer is None else one.reads.layer)
+
+
+def one_of(artifact: Artifact, model: Model, layer: int | None = None) -> Placed:
+    """The dictionary of a layer, the first when none is named. Raises InputError naming the layers."""
+    found = all_of(artifact, model)
+    if layer is None:
+        return found[0]
+    for one in found:
+        if one.reads.layer == layer:
+            return one
+    layers = ", ".join(str(one.reads.layer) for one in found)
+    raise InputError(f"dictionary {artifact.name!r} has none for layer {layer}; it has layers {layers}")

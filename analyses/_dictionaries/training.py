@@ -1,0 +1,168 @@
+"""Training one dictionary on rows of activations: Adam, unit decoder rows, dead latents revived, resumable.
+
+The batch of a step depends on the seed and the step alone, so that a training continued from its state takes the steps
+that it would have taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analyses._dictionaries.state import Scales, finished, first_parameters, scales_of, unit
+from hooks.dictionaries import Dictionary
+from hooks.errors import InputError
+from kernels.dictionary_step import COUNTED, Rule, Step, dictionary_step
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+FOLLOW = 0.99
+"""How slowly BatchTopK's threshold follows the batches' smallest kept activation."""
+WARM, COOL = 0.05, 0.2
+"""Shares of the steps over which the rate rises at the beginning, and falls to a tenth at the end."""
+REVIVED = 0.2
+"""Norm of a resampled latent's encoder, of the mean of the living ones."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: steps of `batch` rows, the highest rate, and after how many rows a latent is dead."""
+
+    steps: int
+    batch: int
+    rate: float
+    dead_after: int
+    seed: int = 0
+
+    def rate_at(self, step: int) -> float:
+        """Rises from 0 to the rate, stays, falls to a tenth."""
+        rising = min(1.0, (step + 1) / max(1.0, WARM * self.steps))
+        falling = min(1.0, 0.1 + 0.9 * (self.steps - step) / max(1.0, COOL * self.steps))
+        return self.rate * rising * falling
+
+
+class Training:
+    """A dictionary in training. `step` is the number of steps taken."""
+
+    def __init__(
+        self, x: Tensor, target: Tensor, rule: Rule, d_sae: int, schedule: Schedule, *, skip: bool = False
+    ) -> None:
+        """x [row d_in] and target [row d_out] in the model's units; the same tensor for an autoencoder.
+
+        Raises InputError for fewer rows than latents, naming both.
+        """
+        if len(x) < d_sae:
+            raise InputError(f"{len(x):,} tokens are too few for {d_sae:,} latents: give more text, or fewer latents")
+        self.rule, self.schedule, self.scales = rule, schedule, scales_of(x, target)
+        self.x, self.target = (
+            x / self.scales.reads,
+            x / self.scales.writes if target is x else target / self.scales.writes,
+        )
+        if target is x:
+            self.target = self.x
+        random = torch.Generator().manual_seed(schedule.seed)
+        self.parameters = first_parameters(rule, self.x, self.target, d_sae, skip, random)
+        self.first = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
+        self.second = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
+        self.silent = torch.zeros(d_sae, dtype=torch.long)
+        self.threshold, self.step = 0.0, 0
+
+    def run(self) -> Iterator[Step]:
+        """The steps that are left, one at a time. Raises InputError when the loss is NaN or infinite, with the step."""
+        while self.step < self.schedule.steps:
+            yield self._once()
+
+    def _once(self) -> Step:
+        rows = self._rows(self.step)
+        x, target = self.x[rows], self.target[rows]
+        dead = self.silent >= self.schedule.dead_after
+        found = dictionary_step(self.parameters, x, target, self.rule, dead)
+        if not sum(found.losses.values()) < float("inf"):
+            raise InputError(f"the loss is {sum(found.losses.values())} at step {self.step}: choose a smaller rate")
+        self._adam(found.gradients)
+        self.silent = torch.where(found.fired, 0, self.silent + len(rows))
+        if self.rule.architecture in COUNTED:
+            # In the first steps it follows faster: it begins far away, and a short training has no time to forget that.
+            kept = min(FOLLOW, self.step / (self.step + 10))
+            self.threshold = kept * self.threshold + (1 - kept) * found.smallest
+        elif (
+            not self.rule.auxiliary
+            and bool(dead.any())
+            and (self.step + 1) % self._every() == 0
+            and self.step < (1 - COOL) * self.schedule.steps
+        ):
+            self._resample(x, target, dead)
+        self.step += 1
+        return found
+
+    def _every(self) -> int:
+        return max(1, self.schedule.dead_after // self.schedule.batch)
+
+    def _rows(self, step: int) -> Tensor:
+        """Each epoch is a permutation of all rows, its last rows left out where they fill no batch."""
+        size = min(self.schedule.batch, len(self.x))
+        epoch, place = divmod(step, len(self.x) // size)
+        if getattr(self, "_epoch", None) != epoch:
+            random = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.x), generator=random)
+        return self._order[place * size : (place + 1) * size]
+
+    @torch.no_grad()
+    def _adam(self, gradients: Mapping[str, Tensor]) -> None:
+        """One step; the decoder's gradient has no part along its rows, and the rows stay of length 1."""
+        decoder = self.parameters["decoder"]
+        across = gradients["decoder"] - (gradients["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
+        given = {**gradients, "decoder": across}
+        names = list(self.parameters)
+        torch._fused_adam_(
+            [self.parameters[one] for one in names], [given[one].contiguous() for one in names],
+            [self.first[one] for one in names], [self.second[one] for one in names], [],
+            [torch.tensor(float(self.step + 1)) for _ in names], lr=self.schedule.rate_at(self.step), beta1=BETAS[0],
+            beta2=BETAS[1], weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
+        )  # fmt: skip
+        self.parameters["decoder"].copy_(unit(decoder))
+
+    @torch.no_grad()
+    def _resample(self, x: Tensor, target: Tensor, dead: Tensor) -> None:
+        """Dead latents begin again at inputs of this batch that are reconstructed badly (Bricken et al. 2023)."""
+        made = self.dictionary_in_training().reconstruct(x)
+        missed = (target - made).square().sum(dim=1)
+        random = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + self.step)
+        latents = dead.nonzero()[:, 0]
+        rows = torch.multinomial(missed + 1e-12, min(len(latents), len(x)), generator=random)
+        latents = latents[: len(rows)]
+        living = self.parameters["encoder"][~dead].norm(dim=1).mean() if bool((~dead).any()) else torch.tensor(1.0)
+        shift = self.parameters["b_dec"] if self.rule.centred else 0.0
+        self.parameters["encoder"][latents] = unit(x[rows] - shift) * living * REVIVED
+        self.parameters["decoder"][latents] = unit((target - made)[rows])
+        for name, one in self.parameters.items():
+            if name in ("encoder", "decoder") or one.shape == dead.shape:
+                self.first[name][latents] = 0
+                self.second[name][latents] = 0
+            if one.shape == dead.shape and name != "log_threshold":
+                one[latents] = 0
+        self.silent[latents] = 0
+
+    def dictionary_in_training(self) -> Dictionary:
+        """As it stands, in the units of training."""
+        return finished(self.parameters, self.rule, Scales(1.0, 1.0), self.threshold)
+
+    def dictionary(self) -> Dictionary:
+        """As it stands, in the model's units."""
+        return finished(self.parameters, self.rule, self.scales, self.threshold)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on besides the rows."""
+        tensors = {"silent": self.silent, "at": torch.tensor([self.step, self.threshold], dtype=torch.float64)}
+        groups = {"p": self.parameters, "m": self.first, "v": self.second}
+        return tensors | {f"{key}.{name}": one for key, group in groups.items() for name, one in group.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a `state()` of the same training."""
+        for key, group in {"p": self.parameters, "m": self.first, "v": self.second}.items():
+            for name in group:
+                group[name] = state[f"{key}.{name}"].clone()
+        self.silent = state["silent"].clone()
+        self.step, self.threshold = int(state["at"][0]), float(state["at"][1])

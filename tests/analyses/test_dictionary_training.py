@@ -1,0 +1,123 @@
+"""Training dictionaries: a planted one is found by every architecture, a stopped training goes on as it would have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from analyses._dictionaries.quality import explained_by_components, quality
+from analyses._dictionaries.training import Schedule, Training
+from hooks.dictionaries import Dictionary
+from hooks.errors import InputError
+from kernels.dictionary_step import Rule
+
+RULES: dict[str, dict[str, Any]] = {
+    "standard": {"sparsity": 0.5, "auxiliary": 0.0},
+    "gated": {"sparsity": 2.0, "auxiliary": 0.0},
+    "topk": {"k": 3},
+    "batch_topk": {"k": 3},
+    "matryoshka": {"k": 3, "prefixes": (48, 96)},
+    "jumprelu": {"k": 3, "sparsity": 1.0, "bandwidth": 0.2},
+}
+
+
+def planted(rows: int = 20_000, width: int = 24, features: int = 48) -> tuple[Tensor, Tensor]:
+    """Rows that are sums of about three of 48 directions, off the origin; and the directions."""
+    draw = torch.Generator().manual_seed(0)
+    directions = torch.randn(features, width, generator=draw)
+    directions /= directions.norm(dim=1, keepdim=True)
+    active = (torch.rand(rows, features, generator=draw) < 0.06) * (0.5 + torch.rand(rows, features, generator=draw))
+    return active @ directions + 0.3 * torch.randn(width, generator=draw), directions
+
+
+def trained(architecture: str, x: Tensor, steps: int = 1500, target: Tensor | None = None, **more: Any) -> Training:
+    schedule = Schedule(steps, 256, 0.003, 20 * 256)
+    made = Training(x, x if target is None else target, Rule(architecture, **RULES[architecture]), 96, schedule, **more)
+    for _ in made.run():
+        pass
+    return made
+
+
+@pytest.mark.parametrize("architecture", RULES)
+def test_a_planted_dictionary_is_found(architecture: str) -> None:
+    x, directions = planted()
+    dictionary = trained(architecture, x).dictionary()
+    assert torch.allclose(dictionary.W_dec.norm(dim=1), torch.ones(96), atol=1e-5)
+    nearest = (directions @ dictionary.W_dec.T).max(dim=1).values
+    assert float(nearest.mean()) >= 0.95
+    found = quality(dictionary, x, x)
+    assert found.explained > 0.8
+    assert found.active < 20 if architecture in ("standard", "gated") else found.active < 4.5
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_transcoder_learns_a_map(skip: bool) -> None:
+    """The target is a linear map of the same planted features, in other units: scales are folded back."""
+    x, _ = planted(8000)
+    through = torch.randn(24, 17, generator=torch.Generator().manual_seed(1))
+    target = 40 * x @ through + 7
+    rule = Rule("topk", k=6, centred=False)
+    made = Training(5 * x, target, rule, 96, Schedule(600, 256, 0.003, 20 * 256), skip=skip)
+    for _ in made.run():
+        pass
+    found = quality(made.dictionary(), 5 * x, target)
+    assert found.explained > (0.97 if skip else 0.7)
+    assert found.active <= 6
+
+
+@pytest.mark.parametrize("architecture", ["batch_topk", "standard"])
+def test_a_stopped_training_goes_on_as_it_would_have(architecture: str) -> None:
+    x, _ = planted(2000)
+    whole = trained(architecture, x, 90)
+    schedule = Schedule(90, 256, 0.003, 20 * 256)
+    rule = Rule(architecture, **RULES[architecture])
+    first = Training(x, x, rule, 96, schedule)
+    losses = [next(first.run()).losses for _ in range(37)]
+    second = Training(x, x, rule, 96, schedule)
+    second.restore({name: one.clone() for name, one in first.state().items()})
+    losses += [step.losses for step in second.run()]
+    assert len(losses) == 90
+    for name, one in whole.state().items():
+        assert torch.equal(second.state()[name], one), name
+
+
+def test_units_are_folded_back() -> None:
+    """Activations a thousand times larger give latents a thousand times larger, and the same explained variance."""
+    x, _ = planted(2000)
+    small, large = (trained("jumprelu", factor * x, 60).dictionary() for factor in (1.0, 1000.0))
+    codes, others = small.encode(x), large.encode(1000 * x)
+    assert torch.equal(codes.index, others.index)
+    assert torch.allclose(1000 * codes.value, others.value, rtol=1e-3)
+    assert quality(small, x, x).explained == pytest.approx(quality(large, 1000 * x, 1000 * x).explained, abs=1e-4)
+
+
+def test_quality_of_known_dictionaries() -> None:
+    """Identity explains all, the mean alone nothing, zeros less than nothing off the origin; shrinking is seen."""
+    x, _ = planted(500)
+    eye = torch.eye(24)
+    both = torch.cat([eye, -eye])
+    identity = Dictionary("standard", both.T, both, torch.zeros(24), torch.zeros(48))
+    nothing = Dictionary("standard", both.T, both * 0, x.mean(dim=0), torch.zeros(48))
+    found = quality(identity, x, x)
+    assert found.explained == pytest.approx(1.0, abs=1e-6)
+    assert (found.cosine, found.norm_ratio, found.bias) == pytest.approx((1, 1, 1), abs=1e-5)
+    assert found.active == pytest.approx(24)
+    assert quality(nothing, x, x).explained == pytest.approx(0.0, abs=1e-6)
+    half = quality(Dictionary("standard", both.T, both / 2, torch.zeros(24), torch.zeros(48)), x, x)
+    assert (half.cosine, half.norm_ratio, half.bias) == pytest.approx((1, 0.5, 0.5), abs=1e-5)
+    assert quality(Dictionary("standard", both.T, both * 0, torch.zeros(24), torch.zeros(48)), x, x).explained < 0
+    assert explained_by_components(x, x, x, x, 24) == pytest.approx(1.0, abs=1e-5)
+    assert 0 < explained_by_components(x, x, x, x, 3) < 0.6
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    x, _ = planted(90)
+    with pytest.raises(InputError, match="90 tokens are too few for 96 latents"):
+        Training(x, x, Rule("topk", k=3), 96, Schedule(5, 16, 0.01, 100))
+    x, _ = planted(200)
+    x[3] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        trained("topk", x, 5)
