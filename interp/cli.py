@@ -13,6 +13,7 @@ from interp.cli_batch import batch, rerun
 from interp.cli_capture import capture
 from interp.cli_dictionaries import dictionaries
 from interp.cli_errors import TRACEBACK_OPTION, Whole, fail
+from interp.cli_features import FEATURE_COMMANDS
 from interp.cli_run import export, run
 from interp.cli_tell import analyses, artifacts, doctor, models, runs, sets, sql
 from interp.version import VERSION
@@ -41,6 +42,8 @@ def app(port: int, address: str) -> None:
 
 for command in (models, analyses, sets, capture, run, batch, runs, artifacts, dictionaries, sql, export, rerun, doctor):
     cli.add_command(command)
+for command in FEATURE_COMMANDS:
+    dictionaries.add_command(command)
 for command in (cli, *cli.commands.values()):
     # After the command's name as well, where it comes to mind once something has gone wrong.
     command.params.append(TRACEBACK_OPTION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def kept_corpus(artifact: Artifact, model: Model) -> Corpus:
     return Corpus(tuple(tuple(one.tolist()) for one in parts), str(artifact.meta["source"]))
 
 
-def corpus_of_texts(model: Model, texts: Sequence[str], length: int, source: str = "given texts") -> Corpus:
+def corpus_of_texts(model: Model, texts: Sequence[str], length: int) -> Corpus:
     """Texts of any length, cut into pieces of at most `length` tokens; nothing is put in front of them.
 
     Raises InputError for a text of fewer than two tokens, by its number.
@@ -65,7 +66,9 @@ def corpus_of_texts(model: Model, texts: Sequence[str], length: int, source: str
         if len(ids) < 2:
             raise InputError(f"text {number}, {text[:40]!r}, has {len(ids)} tokens: at least 2 are needed")
         pieces += [tuple(ids[first : first + length]) for first in range(0, len(ids), length)]
-    return Corpus(tuple(one for one in pieces if len(one) > 1), source)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+    count = f"{len(texts)} given texts" if len(texts) > 1 else "one given text"
+    return Corpus(tuple(one for one in pieces if len(one) > 1), f"{count} ({digest})")
 
 
 def drawn_corpus(model: Model, tokens: int, length: int, seed: int, context: Context, share: float) -> Corpus:

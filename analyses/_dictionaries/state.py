@@ -10,8 +10,10 @@ from torch import Tensor
 from hooks.dictionaries import Dictionary
 from kernels.dictionary_step import Rule, names
 
-FIRST_THRESHOLD = 0.1
-"""JumpReLU's θ before training, of inputs with channels of size 1."""
+FIRST_ACTIVE = 4
+"""How many times the wanted L0 JumpReLU has before training."""
+SEEN = 2048
+"""Rows that its first thresholds are set on."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ def first_parameters(
     made = {"encoder": encoder, "decoder": decoder, "b_dec": target.mean(dim=0)}
     made |= {name: torch.zeros(d_sae) for name in names(rule) - set(made)}
     if "log_threshold" in made:
-        made["log_threshold"] = torch.full((d_sae,), FIRST_THRESHOLD).log()
+        z = (x[:SEEN] - made["b_dec"] if rule.centred else x[:SEEN]) @ encoder.T
+        wanted = min(FIRST_ACTIVE * rule.k, d_sae // 2) * len(z)
+        least = float(z.flatten().topk(wanted).values[-1])
+        made["log_threshold"] = torch.full((d_sae,), max(least, 1e-3)).log()
     return made | ({"skip": torch.zeros(d_out, d_in)} if skip else {})
 
 

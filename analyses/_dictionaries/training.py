@@ -22,6 +22,8 @@ FOLLOW = 0.99
 """How slowly BatchTopK's threshold follows the batches' smallest kept activation."""
 WARM, COOL = 0.05, 0.2
 """Shares of the steps over which the rate rises at the beginning, and falls to a tenth at the end."""
+THRESHOLD_RATE = 5.0
+"""How many times the others' rate JumpReLU's log-thresholds have: they have to go far in few steps."""
 REVIVED = 0.2
 """Norm of a resampled latent's encoder, of the mean of the living ones."""
 
@@ -76,7 +78,8 @@ class Training:
 
     def _once(self) -> Step:
         rows = self._rows(self.step)
-        x, target = self.x[rows], self.target[rows]
+        x = self.x[rows]
+        target = x if self.target is self.x else self.target[rows]
         dead = self.silent >= self.schedule.dead_after
         found = dictionary_step(self.parameters, x, target, self.rule, dead)
         if not sum(found.losses.values()) < float("inf"):
@@ -115,14 +118,19 @@ class Training:
         decoder = self.parameters["decoder"]
         across = gradients["decoder"] - (gradients["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
         given = {**gradients, "decoder": across}
-        names = list(self.parameters)
+        rate = self.schedule.rate_at(self.step)
+        self._fused([one for one in self.parameters if one != "log_threshold"], given, rate)
+        if "log_threshold" in self.parameters:
+            self._fused(["log_threshold"], given, THRESHOLD_RATE * rate)
+        self.parameters["decoder"].copy_(unit(decoder))
+
+    def _fused(self, names: list[str], given: Mapping[str, Tensor], rate: float) -> None:
         torch._fused_adam_(
             [self.parameters[one] for one in names], [given[one].contiguous() for one in names],
             [self.first[one] for one in names], [self.second[one] for one in names], [],
-            [torch.tensor(float(self.step + 1)) for _ in names], lr=self.schedule.rate_at(self.step), beta1=BETAS[0],
-            beta2=BETAS[1], weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
+            [torch.tensor(float(self.step + 1)) for _ in names], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
+            weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
         )  # fmt: skip
-        self.parameters["decoder"].copy_(unit(decoder))
 
     @torch.no_grad()
     def _resample(self, x: Tensor, target: Tensor, dead: Tensor) -> None:

@@ -133,8 +133,7 @@ def risks(given: Examples, folds: Folds, scores: Floats) -> list[tuple[str, Esti
     Wilson's interval with one split's number of questions, which is the third, or as many as they are worth where
     questions of a group are alike (`design_effect`).
     """
-    wrong = ~given.rows["right"].to_numpy(dtype=bool)
-    groups = given.rows["group"].to_numpy()
+    wrong, groups = ~given.rows["right"].to_numpy(dtype=bool), given.rows["group"].to_numpy()
     sums, effects = np.zeros((2, 2)), np.zeros(2)
     for half, values in zip(folds, scores, strict=True):
         for side in (0, 1):
@@ -157,8 +156,7 @@ def shuffled(given: Examples, folds: Folds, c: float, draws: int, seed: int) -> 
 
     Labels move with their groups (`dealt`): alike within a group they say less than as many labels of their own.
     """
-    rng, values = np.random.default_rng(seed), []
-    groups = given.rows["group"].to_numpy()
+    rng, values, groups = np.random.default_rng(seed), [], given.rows["group"].to_numpy()
     for draw in range(draws):
         half = folds[draw % len(folds)]
         permuted = Examples(given.rows.assign(right=dealt(given.rows["right"].to_numpy(), groups, rng)), given.weights)

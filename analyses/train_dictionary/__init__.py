@@ -8,9 +8,11 @@ Sources: Bricken et al. 2023 (standard, resampling), Rajamanoharan et al. 2024 (
 (TopK, AuxK), Bussmann et al. 2024 and 2025 (BatchTopK, Matryoshka), Dunefsky et al. 2024 and Paulo et al. 2025
 (transcoders, skips); METHODS § 12 and `kernels/dictionary_step/naive.py` for the formulas.
 
-Ours: the first token of every text is left out, for its norm is many times the others'. Activations are divided by one
+Ours: the first token of every text is left out, and every other token whose norm is more than ten times the median:
+attention rests on them, and their errors would be most of the loss. Activations are divided by one
 number, so that their mean norm is √channels; it is folded back. JumpReLU's penalty is λ(L0/active − 1)², its
-bandwidth 0.2 of a channel's size rather than 0.001, for trainings of minutes. A latent is dead after 20 batches
+bandwidth 0.2 of a channel's size rather than 0.001, its thresholds start where four times the wanted latents are
+active and move at five times the rate: trainings are of minutes. A latent is dead after 20 batches
 without firing, not 10M tokens. BatchTopK and Matryoshka are kept as jumprelu with one running threshold. A transcoder
 reads the normalised input of the MLP before the norm's weights.
 
@@ -58,6 +60,9 @@ class TrainSpec(Spec):
     text: str | None = an_artifact(TEXT, "a kept text to train on, in place of the input's; from an earlier training")
     capture: str | None = an_artifact("capture", "a stored capture to train on, in place of any text")
     held_out: float = Field(0.1, gt=0, lt=0.9, description="share of the texts that is measured on, not trained on")
+    norm_limit: float = Field(
+        10.0, gt=1, description="tokens of a norm above so many times the median are left out (attention rests on them)"
+    )
     steps: int = Field(1500, ge=1, le=1_000_000, description="training steps of each dictionary")
     batch: int = Field(1024, ge=1, le=65_536, description="tokens a step")
     rate: float = Field(0.002, gt=0, le=1, description="highest learning rate of Adam")
@@ -96,6 +101,7 @@ ANALYSIS = Analysis(
     needs=("texts", "prompt"),
     by_text=True,
     spec=TrainSpec,
+    onward=("dictionary_metrics", "feature_browser", "feature_steering"),
     run=run,
     figures=figures,
     columns=COLUMNS,

@@ -16,7 +16,7 @@ from analyses._dictionaries.harvest import Harvest
 from analyses._dictionaries.kept import KIND, contents
 from analyses._dictionaries.quality import explained_by_components, quality
 from analyses._dictionaries.training import Schedule, Training
-from analyses.train_dictionary.rows import READ, read_rows, refuse_short
+from analyses.train_dictionary.rows import READ, read_rows, refuse_short, usual_rows
 from analyses.train_dictionary.tables import table
 from data.artifacts import check_name
 from hooks.dictionaries import Placed, channels
@@ -92,7 +92,8 @@ def train_all(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -
         for name, frame in frames.items():
             rows[name].append(frame)
     if spec.keep_as is not None:
-        about = {"text": taken.source, "tokens": len(held), "seed": spec.draw_seed}
+        outside = read.text[held].unique().tolist()
+        about = {"text": taken.source, "tokens": len(held), "seed": spec.draw_seed, "held": outside}
         context.keep(spec.keep_as, KIND, *contents(made, about))
         if taken.drawn is not None:
             vocabulary = {"source": taken.source, "vocabulary": model.geometry.d_vocab}
@@ -104,8 +105,11 @@ def _train_one(
     model: Model, spec: TrainSpec, read: Harvest, held: Tensor, pair: Sites, context: Context, span: tuple[float, float]
 ) -> tuple[Placed, dict[str, pd.DataFrame]]:
     reads, writes = pair
-    x, held_x = read.values[reads][~held], read.values[reads][held]
-    target, held_target = (x, held_x) if reads == writes else (read.values[writes][~held], read.values[writes][held])
+    usual = usual_rows([read.values[site] for site in dict.fromkeys(pair)], spec.norm_limit)
+    x, held_x = read.values[reads][~held & usual], read.values[reads][held & usual]
+    target, held_target = x, held_x
+    if reads != writes:
+        target, held_target = read.values[writes][~held & usual], read.values[writes][held & usual]
     latents = latents_of(model, writes, spec)
     schedule = Schedule(spec.steps, spec.batch, spec.rate, DEAD_BATCHES * spec.batch, spec.draw_seed)
     training = Training(x, target, rule_of(spec, latents), latents, schedule, skip=spec.kind == "skip_transcoder")
@@ -116,7 +120,8 @@ def _train_one(
     layer = -1 if reads.layer is None else reads.layer
     told = {
         "layer": layer, "reads": reads.name, "writes": writes.name, "latents": latents, "trained": len(x),
-        "held": found.rows, "passes": spec.steps * min(spec.batch, len(x)) / len(x), "explained": found.explained,
+        "held": found.rows, "left_out": int((~usual).sum()),
+        "passes": spec.steps * min(spec.batch, len(x)) / len(x), "explained": found.explained,
         "components": components, "active": found.active, "dead": float((found.density == 0).float().mean()),
         "cosine": found.cosine, "norm_ratio": found.norm_ratio, "bias": found.bias,
     }  # fmt: skip

@@ -49,8 +49,12 @@ def _what(summary: pd.DataFrame, spec: TrainSpec) -> str:
 
 def _end(row: pd.Series) -> str:
     compared = "" if np.isnan(row["components"]) else f", {row['components']:.3f} by as many principal components"
-    return (f"layer {row['layer']}: {row['explained']:.3f} with {row['active']:.1f} active{compared} "
-            f"({row['held']:,} held-out tokens, {row['trained']:,} trained on {row['passes']:.1f} times)")  # fmt: skip
+    seen = f"{row['held']:,} held-out tokens, {row['trained']:,} trained on {row['passes']:.1f} times{_left(row)}"
+    return f"layer {row['layer']}: {row['explained']:.3f} with {row['active']:.1f} active{compared} ({seen})"
+
+
+def _left(row: pd.Series) -> str:
+    return f"; {row['left_out']:,} of huge norm left out" if row["left_out"] else ""
 
 
 def _densities(frame: pd.DataFrame, summary: pd.DataFrame, what: str) -> go.Figure:

@@ -97,6 +97,15 @@ def held_texts(text: Tensor, spec: TrainSpec) -> Tensor:
     return torch.zeros(len(names), dtype=torch.bool).scatter(0, order[:count], True)[place]
 
 
+def usual_rows(values: Sequence[Tensor], limit: float) -> Tensor:
+    """[row] bool: norms of at most `limit` times the median, at every site; tokens on which attention rests are not."""
+    usual = torch.ones(len(values[0]), dtype=torch.bool)
+    for one in values:
+        norms = one.norm(dim=1)
+        usual &= norms <= limit * norms.median()
+    return usual
+
+
 def refuse_short(held: Tensor, latents: int, share: float) -> None:
     """Raise InputError for fewer tokens to train on than latents."""
     if int((~held).sum()) < latents:

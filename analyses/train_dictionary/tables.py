@@ -27,6 +27,7 @@ COLUMNS = {
         Column("latents", "", "size of the dictionary"),
         Column("trained", "tokens", "tokens trained on; the first of each text is left out"),
         Column("held", "tokens", "tokens of other texts, measured on"),
+        Column("left_out", "tokens", "tokens whose norm is beyond the limit, neither trained nor measured on"),
         Column("passes", "", "how often each training token was seen"),
         Column("explained", "share", "1 − Σ‖y − ŷ‖²/Σ‖y − ȳ‖² over the held-out tokens"),
         Column(
@@ -51,5 +52,5 @@ COLUMNS = {
 def table(name: str, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Rows with exactly the declared columns, whole numbers whole."""
     frame = pd.DataFrame(rows, columns=[column.name for column in COLUMNS[name]])
-    whole = [one for one in ("layer", "step", "latents", "trained", "held", "latent") if one in frame]
+    whole = [one for one in ("layer", "step", "latents", "trained", "held", "left_out", "latent") if one in frame]
     return frame.astype(dict.fromkeys(whole, "int64"))

@@ -1,4 +1,7 @@
-"""The lookback detector: a planted head is found, shuffled labels are chance, halves share no group, labels hold."""
+"""The lookback detector: a planted head is found, shuffled labels are chance, halves share no group, labels hold.
+
+More than 200 lines: the planted examples and the labelled tasks serve every test here.
+"""
 
 from __future__ import annotations
 

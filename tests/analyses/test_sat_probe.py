@@ -1,4 +1,7 @@
-"""The SAT probe: weights equal the patterns written out, a planted head is chosen, shuffled labels are chance."""
+"""The SAT probe: weights equal the patterns written out, a planted head is chosen, shuffled labels are chance.
+
+More than 200 lines: the planted questions serve every test here.
+"""
 
 from __future__ import annotations
 

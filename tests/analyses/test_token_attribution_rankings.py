@@ -1,4 +1,7 @@
-"""Token attribution: ReAGent on planted answers, faithfulness against chance, tables, bad input."""
+"""Token attribution: ReAGent on planted answers, faithfulness against chance, tables, bad input.
+
+More than 200 lines: tables, rankings and refusals share the planted answers.
+"""
 
 from __future__ import annotations
 
