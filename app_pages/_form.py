@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import floor, log10
 from typing import Any
 
 import streamlit as st
@@ -18,8 +19,10 @@ from interp.options import bounds, choices, plain_type
 from interp.runs import read_spec
 from interp.using import offered
 
-FEW = 4
-"""Up to this many choices are shown side by side."""
+SMALL = 0.01
+"""Numbers with a default below this are shown in full and stepped in its own size."""
+FEW, NARROW = 4, 36
+"""Up to this many choices are shown side by side, if their letters, with four more each for the frame, are no more."""
 
 
 def remembered_spec(state: State, analysis: Analysis) -> Spec:
@@ -72,7 +75,7 @@ def _widget(state: State, name: str, field: FieldInfo, value: Any) -> Any:
     named = list(choices(element))
     if named and many:
         return st.multiselect(label, named, key=state.seeded(name, list(value)), help=about)
-    if named and len(named) <= FEW:
+    if named and len(named) <= FEW and sum(len(str(one)) + 4 for one in named) <= NARROW:
         return one_of(state, name, label, named, str(value), help=about, format_func=_worded)
     if named:
         return st.selectbox(label, named, key=state.seeded(name, value), help=about, format_func=_worded,
@@ -106,6 +109,9 @@ def _number(state: State, name: str, field: FieldInfo, element: Any, label: str,
         if isinstance(bound, Le | Lt):
             limits["max_value"] = element(bound.le if isinstance(bound, Le) else bound.lt - beyond)  # type: ignore[operator]
     limits["step"] = 1 if element is int else None
+    if element is float and isinstance(field.default, float) and 0 < abs(field.default) < SMALL:
+        # Two decimals, Streamlit's own, would show 0.002 as 0.00 and step past it.
+        limits |= {"step": 10.0 ** floor(log10(abs(field.default))), "format": "%g"}
     if field.default is None:
         limits |= {"value": None, "placeholder": _blank(field)}
     return st.number_input(label, key=state.seeded(name, value), help=about, **limits)
