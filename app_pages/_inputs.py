@@ -159,7 +159,7 @@ def _file(state: State, analysis: Analysis) -> Fields:
     formats = {
         "pairs": "a JSON object a line with clean, corrupted, answer, distractor",
         "tasks": "a JSON object a line with text and answers",
-        "texts": "a text a line, or JSONL with text",
+        "texts": "a text a line, or JSONL or Parquet with text",
     }
     about = "; or ".join(formats[kind] for kind in set_kinds(analysis.needs))
     key = state.seeded("file", str(state.get("file", "")))

@@ -1,4 +1,4 @@
-"""A user's own pairs, tasks or texts: one JSON object a line, or for texts one text a line."""
+"""A user's own pairs, tasks or texts: one JSON object a line, a row of a Parquet file, or for texts one text a line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data.aligned_pairs import PromptSet, Taken, attempt, not_empty, sorted_out
 from data.sets._contract import Item, LabelledText, Refusal, SetKind
@@ -91,16 +94,31 @@ def read_texts(path: Path | str) -> list[str]:
 
 
 def _is_json(file: Path) -> bool:
-    return file.suffix.lower() in (".jsonl", ".json", ".ndjson")
+    return file.suffix.lower() in (".jsonl", ".json", ".ndjson", ".parquet")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines that hold something, numbered from 1."""
+    """The lines that hold something, or a Parquet file's rows as JSON, numbered from 1."""
+    if file.suffix.lower() == ".parquet":
+        return _rows(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as UTF-8 text: {reason(error)}") from error
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str]]:
+    """A Parquet file's rows as JSON; empty cells are as if they were not there."""
+    try:
+        rows = pq.read_table(file).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file} cannot be read as Parquet: {reason(error)}") from error
+    for number, row in enumerate(rows, start=1):
+        try:
+            yield number, json.dumps({name: value for name, value in row.items() if value is not None})
+        except TypeError as error:
+            raise InputError(f"{file} row {number} holds what JSON has no word for: {error}") from error
 
 
 def _parse(where: str, line: str, kind: SetKind, as_json: bool) -> Item:

@@ -59,7 +59,7 @@ ASKED: dict[str, Field] = {
     "set": Field("a shipped prompt set; `interp sets` lists them"),
     "limit": Field("entries to take from the set", int, low=1),
     "seed": Field("seed of the set", int),
-    "file": Field("pairs, tasks or texts of your own: a JSON object a line, or a text a line"),
+    "file": Field("pairs, tasks or texts of your own: a JSON object a line, Parquet, or a text a line"),
 }  # fmt: skip
 
 

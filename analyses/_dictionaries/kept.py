@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hooks.dictionaries import Dictionary, Placed
+from hooks.dictionaries import CrossLayer, Dictionary, Placed
 from hooks.errors import InputError
 from hooks.sites import Site
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from data.artifacts import Artifact
     from hooks.model import Model
 
-KIND = "dictionary"
+KIND, CROSS = "dictionary", "cross-layer transcoder"
 
 
 def contents(placed: Sequence[Placed], about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,6 +26,29 @@ def contents(placed: Sequence[Placed], about: dict[str, Any]) -> tuple[dict[str,
         for one in placed
     ]
     return tensors, {"model": placed[0].model, "dictionaries": parts, "about": about}
+
+
+def cross_contents(one: CrossLayer, about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, meta) of an artifact of kind CROSS; tensors are called `0.W_enc` and so on, by place."""
+    tensors = {f"{place}.{name}": part for place, each in enumerate(one.parts) for name, part in each.tensors().items()}
+    settings = [part.settings() for part in one.parts]
+    return tensors, {"model": one.model, "layers": list(one.layers), "settings": settings, "about": about}
+
+
+def cross_of(artifact: Artifact, model: Model | None = None) -> CrossLayer:
+    """What `cross_contents` kept; checked against the model, where one is given. Raises InputError."""
+    try:
+        parts = tuple(
+            Dictionary.of({k.split(".", 1)[1]: one for k, one in artifact.tensors.items() if k.startswith(f"{place}.")},
+                          settings)
+            for place, settings in enumerate(artifact.meta["settings"])
+        )  # fmt: skip
+        found = CrossLayer(tuple(artifact.meta["layers"]), parts, dict(artifact.meta["model"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"artifact {artifact.name!r} does not hold a cross-layer transcoder: {error!r}") from error
+    if model is not None:
+        found.check(model)
+    return found
 
 
 def all_of(artifact: Artifact, model: Model | None = None) -> list[Placed]:

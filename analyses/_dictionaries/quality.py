@@ -38,23 +38,26 @@ class Quality:
 @torch.no_grad()
 def quality(dictionary: Dictionary, x: Tensor, target: Tensor) -> Quality:
     """Of x [row d_in] and what should come of it, [row d_out]."""
-    fired = torch.zeros(dictionary.d_sae, dtype=torch.long)
-    error = cosine = ratio = made_square = crossed = 0.0
+    fired, made = torch.zeros(dictionary.d_sae, dtype=torch.long), []
     for first in range(0, len(x), ROWS):
-        some, wanted = x[first : first + ROWS], target[first : first + ROWS]
+        some = x[first : first + ROWS]
         codes = dictionary.encode(some)
-        made = dictionary.decode(codes, some)
+        made.append(dictionary.decode(codes, some))
         fired += torch.bincount(codes.index, minlength=dictionary.d_sae)
-        error += float((wanted - made).double().square().sum())
-        cosine += float(torch.cosine_similarity(wanted, made, dim=1).double().sum())
-        ratio += float((made.norm(dim=1) / wanted.norm(dim=1).clamp_min(1e-12)).double().sum())
-        made_square += float(made.double().square().sum())
-        crossed += float((made.double() * wanted).sum())
+    return judged(torch.cat(made), target, fired / len(x))
+
+
+@torch.no_grad()
+def judged(made: Tensor, target: Tensor, density: Tensor) -> Quality:
+    """Of reconstructions [row d_out], what they should be, and each latent's density [d_sae]."""
+    error = float((target - made).double().square().sum())
     spread = float((target - target.mean(dim=0)).double().square().sum())
-    n = len(x)
+    ratio = (made.norm(dim=1) / target.norm(dim=1).clamp_min(1e-12)).double().mean()
+    crossed = float((made.double() * target).sum())
     return Quality(
-        1 - error / spread if spread > 0 else float("nan"), int(fired.sum()) / n, cosine / n, ratio / n,
-        made_square / crossed if crossed else float("nan"), fired / n, n,
+        1 - error / spread if spread > 0 else float("nan"), float(density.sum()),
+        float(torch.cosine_similarity(target, made, dim=1).double().mean()), float(ratio),
+        float(made.double().square().sum()) / crossed if crossed else float("nan"), density, len(target),
     )  # fmt: skip
 
 

@@ -45,6 +45,22 @@ class Schedule:
         return self.rate * rising * falling
 
 
+class Batches:
+    """The rows of each step: an epoch is a permutation of all, its last ones left out where they fill no batch."""
+
+    def __init__(self, rows: int, schedule: Schedule) -> None:
+        self.rows, self.size, self.seed = rows, min(schedule.batch, rows), schedule.seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __call__(self, step: int) -> Tensor:
+        """[batch] indices."""
+        epoch, place = divmod(step, self.rows // self.size)
+        if self._epoch != epoch:
+            random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(self.rows, generator=random)
+        return self._order[place * self.size : (place + 1) * self.size]
+
+
 class Training:
     """A dictionary in training. `step` is the number of steps taken."""
 
@@ -70,6 +86,7 @@ class Training:
         self.second = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
         self.silent = torch.zeros(d_sae, dtype=torch.long)
         self.threshold, self.step = 0.0, 0
+        self._batches = Batches(len(x), schedule)
 
     def run(self) -> Iterator[Step]:
         """The steps that are left, one at a time. Raises InputError when the loss is NaN or infinite, with the step."""
@@ -77,7 +94,7 @@ class Training:
             yield self._once()
 
     def _once(self) -> Step:
-        rows = self._rows(self.step)
+        rows = self._batches(self.step)
         x = self.x[rows]
         target = x if self.target is self.x else self.target[rows]
         dead = self.silent >= self.schedule.dead_after
@@ -102,15 +119,6 @@ class Training:
 
     def _every(self) -> int:
         return max(1, self.schedule.dead_after // self.schedule.batch)
-
-    def _rows(self, step: int) -> Tensor:
-        """Each epoch is a permutation of all rows, its last rows left out where they fill no batch."""
-        size = min(self.schedule.batch, len(self.x))
-        epoch, place = divmod(step, len(self.x) // size)
-        if getattr(self, "_epoch", None) != epoch:
-            random = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.x), generator=random)
-        return self._order[place * size : (place + 1) * size]
 
     @torch.no_grad()
     def _adam(self, gradients: Mapping[str, Tensor]) -> None:

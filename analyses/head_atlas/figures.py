@@ -70,11 +70,36 @@ def _map(frames: Frames, spec: AtlasSpec) -> go.Figure:
         "y_title": "layer",
         "unit": score.unit,
     }
+    away, said = filtered(heads, spec)
+    hidden = grid(heads.assign(away=away), x="head", y="layer", value="away").to_numpy(dtype=bool)
+    words |= {"low": low, "high": high, "hidden": hidden if said else None, "hidden_note": f"grey: not {said}"}
     if score.fraction:
         legend = ". ".join([*notes, f"Highest: {_named(heads, spec.score)}"])
-        return sequential_heatmap(values, *labels, **words, legend=legend, low=low, high=high, limits=(0.0, 1.0))
+        return sequential_heatmap(values, *labels, **words, legend=legend, limits=(0.0, 1.0))
     legend = ". ".join([*notes, "Blue: the longer match is preferred", f"Highest: {_named(heads, spec.score)}"])
-    return signed_heatmap(values, *labels, **words, legend=legend, low=low, high=high)
+    return signed_heatmap(values, *labels, **words, legend=legend)
+
+
+def filtered(heads: pd.DataFrame, spec: AtlasSpec) -> tuple[pd.Series, str]:
+    """([head] which are left out, what the others are in words, empty where nothing filters).
+
+    Raises InputError for a cluster that is not there.
+    """
+    words: list[str] = []
+    kept = pd.Series(True, index=heads.index)
+    if spec.only != "all":
+        kept &= heads[spec.only].astype(bool)
+        words.append(spec.only)
+    if spec.only_cluster is not None:
+        one_of_clusters = sorted({int(one) for one in heads["cluster"]})
+        if spec.only_cluster not in one_of_clusters:
+            raise InputError(f"option only_cluster = {spec.only_cluster}: the clusters are {one_of_clusters}")
+        kept &= heads["cluster"] == spec.only_cluster
+        words.append(f"of cluster {spec.only_cluster}")
+    if spec.least is not None:
+        kept &= heads[spec.score] >= spec.least
+        words.append(f"at least {spec.least:g}")
+    return ~kept, f"{', '.join(words)} ({int(kept.sum())} heads are)" if words else ""
 
 
 def _scatter(frames: Frames, spec: AtlasSpec) -> go.Figure:

@@ -14,7 +14,8 @@ number, so that their mean norm is √channels; it is folded back. JumpReLU's pe
 bandwidth 0.2 of a channel's size rather than 0.001, its thresholds start where four times the wanted latents are
 active and move at five times the rate: trainings are of minutes. A latent is dead after 20 batches
 without firing, not 10M tokens. BatchTopK and Matryoshka are kept as jumprelu with one running threshold. A transcoder
-reads the normalised input of the MLP before the norm's weights.
+reads the normalised input of the MLP before the norm's weights. A cross-layer transcoder (Ameisen et al. 2025, who use
+JumpReLU) is trained by BatchTopK in each layer, all its targets with one weight.
 
 The dictionary is kept under the name given in `keep_as`; other pages use it by that name.
 """
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 class TrainSpec(Spec):
     """Options of training dictionaries."""
 
-    kind: Literal["autoencoder", "transcoder", "skip_transcoder"] = Field(
-        "autoencoder", description="transcoder: MLP output from MLP input; a skip adds a linear way past the latents"
+    kind: Literal["autoencoder", "transcoder", "skip_transcoder", "cross_layer"] = Field(
+        "autoencoder",
+        description="transcoder: MLP output from MLP input; a skip adds a linear way past the latents; cross_layer: "
+        "latents of each layer write to all later layers too",
     )
     architecture: Literal[ARCHITECTURES] = Field("batch_topk", description="what keeps the latents sparse")  # type: ignore[valid-type]
     site: Literal["resid_post", "resid_mid", "resid_pre", "attn_out", "mlp_out", "z", "mlp_post"] = Field(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 from analyses._contract import Context, Frames, Inputs
 from analyses._dictionaries.corpus import KIND as TEXT
 from analyses._dictionaries.harvest import Harvest
-from analyses._dictionaries.kept import KIND, contents
+from analyses._dictionaries.kept import CROSS, KIND, contents, cross_contents
 from analyses._dictionaries.quality import explained_by_components, quality
 from analyses._dictionaries.training import Schedule, Training
-from analyses.train_dictionary.rows import READ, read_rows, refuse_short, usual_rows
+from analyses.train_dictionary.crossing import train_crossing
+from analyses.train_dictionary.rows import READ, Taken, read_rows, refuse_short, usual_rows
 from analyses.train_dictionary.tables import table
 from data.artifacts import check_name
 from hooks.dictionaries import Placed, channels
@@ -45,6 +46,8 @@ def checked(model: Model, spec: TrainSpec) -> list[Sites]:
         check_name(spec.keep_as)
         check_name(f"{spec.keep_as}.text")
     last = model.geometry.n_layers - 1
+    if spec.kind == "cross_layer" and (spec.architecture != "batch_topk" or len(spec.layers) < 2):
+        raise InputError("option kind = cross_layer: it is trained by batch_topk, on two layers or more (--layers)")
     layers = spec.layers or (model.geometry.n_layers // 2,)
     if wrong := [one for one in layers if not 0 <= one <= last]:
         raise InputError(f"option layers = {wrong[0]}: this model has layers 0 to {last}")
@@ -83,6 +86,12 @@ def train_all(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -
     taken = read_rows(model, inputs, spec, places, context)
     read, held = taken.rows, taken.held
     refuse_short(held, latents_of(model, places[0][1], spec), spec.held_out)
+    if spec.kind == "cross_layer":
+        crossing, frames = train_crossing(
+            model, spec, read, held, places, latents_of(model, places[0][1], spec), context
+        )
+        _keep(model, spec, taken, context, lambda about: (CROSS, *cross_contents(crossing, about)))
+        return frames
     rows: dict[str, list[pd.DataFrame]] = {"curve": [], "summary": [], "densities": []}
     made: list[Placed] = []
     for place, pair in enumerate(places):
@@ -91,14 +100,22 @@ def train_all(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -
         made.append(placed)
         for name, frame in frames.items():
             rows[name].append(frame)
-    if spec.keep_as is not None:
-        outside = read.text[held].unique().tolist()
-        about = {"text": taken.source, "tokens": len(held), "seed": spec.draw_seed, "held": outside}
-        context.keep(spec.keep_as, KIND, *contents(made, about))
-        if taken.drawn is not None:
-            vocabulary = {"source": taken.source, "vocabulary": model.geometry.d_vocab}
-            context.keep(f"{spec.keep_as}.text", TEXT, taken.drawn.contents(), vocabulary)
+    _keep(model, spec, taken, context, lambda about: (KIND, *contents(made, about)))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()}
+
+
+def _keep(
+    model: Model, spec: TrainSpec, taken: Taken, context: Context, artifact: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Keep `artifact(about)`, (kind, tensors, meta), and the text where it was drawn, if a name was given."""
+    if spec.keep_as is None:
+        return
+    outside = taken.rows.text[taken.held].unique().tolist()
+    about = {"text": taken.source, "tokens": len(taken.held), "seed": spec.draw_seed, "held": outside}
+    context.keep(spec.keep_as, *artifact(about))
+    if taken.drawn is not None:
+        vocabulary = {"source": taken.source, "vocabulary": model.geometry.d_vocab}
+        context.keep(f"{spec.keep_as}.text", TEXT, taken.drawn.contents(), vocabulary)
 
 
 def _train_one(

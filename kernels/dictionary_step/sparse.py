@@ -50,7 +50,7 @@ def dictionary_step(parameters: Parameters, x: Tensor, target: Tensor, rule: Rul
     encoder, decoder, n = parameters["encoder"], parameters["decoder"], len(x)
     centred = x - parameters["b_dec"] if rule.centred else x
     z = torch.addmm(parameters["b_enc"], centred, encoder.T)
-    kept = _kept(z, rule)
+    kept = kept_codes(z, rule)
     rest = parameters["b_dec"] + (x @ parameters["skip"].T if "skip" in parameters else 0.0)
     ends = rule.prefixes or (len(encoder),)
     parts = (
@@ -58,7 +58,7 @@ def dictionary_step(parameters: Parameters, x: Tensor, target: Tensor, rule: Rul
     )
     errors, made = [], rest.expand(n, -1)
     for part in parts:
-        made = made + _bags(part.start, part.latent, part.value, decoder)
+        made = made + weighted_sums(part.start, part.latent, part.value, decoder)
         errors.append(made - target)
     pulls = [2 / (n * len(ends)) * one for one in errors]
     # each code is pulled by every prefix that holds it: its own and all longer ones
@@ -66,10 +66,10 @@ def dictionary_step(parameters: Parameters, x: Tensor, target: Tensor, rule: Rul
         pulls[place] = pulls[place] + pulls[place + 1]
     gradients = {name: torch.zeros_like(one) for name, one in parameters.items()}
     for part, pull in zip(parts, pulls, strict=True):
-        _pull(gradients, part, pull, centred, decoder)
+        pull_codes(gradients, part, pull, centred, decoder)
     auxiliary = 0.0
     if rule.auxiliary and dead is not None and bool(dead.any()):
-        auxiliary = _revive(gradients, z, errors[-1], centred, decoder, rule, dead)
+        auxiliary = revive(gradients, z, errors[-1], centred, decoder, rule, dead)
     gradients["b_dec"] += pulls[0].sum(dim=0)
     if rule.centred:
         gradients["b_dec"] -= gradients["b_enc"] @ encoder
@@ -83,7 +83,7 @@ def dictionary_step(parameters: Parameters, x: Tensor, target: Tensor, rule: Rul
     return Step(losses, gradients, fired, len(kept.value) / n, smallest, "sparse")
 
 
-def _kept(z: Tensor, rule: Rule) -> Kept:
+def kept_codes(z: Tensor, rule: Rule) -> Kept:
     """The positive ones among the largest, by row and within a row by latent."""
     if rule.architecture == "topk":
         value, latent = z.topk(rule.k, dim=-1, sorted=False)
@@ -97,20 +97,20 @@ def _kept(z: Tensor, rule: Rule) -> Kept:
     return Kept(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), place % z.shape[1], value)
 
 
-def _bags(start: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+def weighted_sums(start: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
     """[bag d]: the weighted sum of the table's rows that each bag names."""
     return embedding_bag(index, table, start, per_sample_weights=weight, mode="sum", include_last_offset=True)
 
 
-def _pull(gradients: dict[str, Tensor], kept: Kept, pull: Tensor, centred: Tensor, decoder: Tensor) -> None:
+def pull_codes(gradients: dict[str, Tensor], kept: Kept, pull: Tensor, centred: Tensor, decoder: Tensor) -> None:
     """Add what one group's codes get from `pull` [row d_out], their share of the loss's gradient at ŷ."""
     row, d_sae = kept.rows(), len(decoder)
     towards = _dots(kept, pull, decoder)
     order = kept.latent.to(torch.int32).argsort(stable=True)
     counts = torch.bincount(kept.latent, minlength=d_sae)
     start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    gradients["decoder"] += _bags(start, row[order], kept.value[order], pull)
-    gradients["encoder"] += _bags(start, row[order], towards[order], centred)
+    gradients["decoder"] += weighted_sums(start, row[order], kept.value[order], pull)
+    gradients["encoder"] += weighted_sums(start, row[order], towards[order], centred)
     gradients["b_enc"] += torch.bincount(kept.latent, weights=towards, minlength=d_sae).to(towards)
 
 
@@ -126,7 +126,7 @@ def _dots(kept: Kept, pull: Tensor, decoder: Tensor) -> Tensor:
         return torch.sparse.sampled_addmm(places, pull, decoder.T).values()
 
 
-def _revive(
+def revive(
     gradients: dict[str, Tensor], z: Tensor, error: Tensor, centred: Tensor, decoder: Tensor, rule: Rule, dead: Tensor
 ) -> float:
     """AuxK's loss; its gradients are added. Dense over the dead latents alone."""

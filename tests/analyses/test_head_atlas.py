@@ -13,6 +13,7 @@ import torch
 
 from analyses._contract import Context, Inputs
 from analyses.head_atlas import ANALYSIS, AtlasSpec
+from analyses.head_atlas.figures import filtered
 from analyses.head_atlas.prompts import AUTOMATON, REPEAT, drawn_prompts
 from analyses.head_atlas.tables import clustered
 from hooks.capture import run_with_cache
@@ -121,3 +122,24 @@ def test_a_text_too_short_for_recency_counts_elsewhere(tiny: Model) -> None:
     assert there["value"].isna().all()
     assert frames["heads"]["recency_mass"].notna().all()
     assert math.isfinite(frames["heads"]["entropy_low"].iloc[0])
+
+
+def test_the_map_draws_the_heads_that_are_asked_for(tiny: Model) -> None:
+    spec = AtlasSpec(**SMALL, examples=1)
+    frames = ANALYSIS.run(tiny, Inputs(texts=TEXTS), spec, Context())
+    heads = frames["heads"]
+    middle = float(heads["induction"].median())
+    for options, kept in (
+        ({}, pd.Series(True, index=heads.index)),
+        ({"only": "overloaded"}, heads["overloaded"].astype(bool)),
+        ({"only_cluster": 1}, heads["cluster"] == 1),
+        ({"only_cluster": 0, "least": middle}, (heads["cluster"] == 0) & (heads["induction"] >= middle)),
+    ):
+        away, said = filtered(heads, AtlasSpec(**SMALL, examples=1, **options))  # type: ignore[arg-type]
+        assert (~away).equals(kept.astype(bool))
+        assert bool(said) == bool(options)
+        assert f"({int(kept.sum())} heads are)" in said or not options
+        drawn = ANALYSIS.figures(frames, AtlasSpec(**SMALL, examples=1, **options))["map"]  # type: ignore[arg-type]
+        assert ("grey: not" in " ".join(drawn.layout.meta["notes"])) == (bool(options) and not kept.all())
+    with pytest.raises(InputError, match="option only_cluster = 9: the clusters are"):
+        filtered(heads, AtlasSpec(**SMALL, only_cluster=9))
