@@ -24,13 +24,16 @@ Kind = Literal["resid_post", "resid_pre", "resid_mid", "attn_out", "mlp_out", "m
 
 
 def read_texts(model: Model, inputs: Inputs, least: int, why: str) -> list[Text]:
-    """Every text with its tokens. Raises InputError for one of fewer than `least` tokens, with the reason `why`."""
-    found = []
+    """Every different text with its tokens. Raises InputError for one of fewer than `least`, with the reason `why`."""
+    found: list[Text] = []
+    seen: set[tuple[int, ...]] = set()
     for number, text in enumerate(inputs.texts):
         ids, begins = model.tokens(text), beginning(" ".join(text.split()))
         if ids.shape[1] < least:
             raise InputError(f"text {number}, {begins!r}, has {ids.shape[1]} tokens: {why}, so it needs {least}")
-        found.append(Text(number, ids, begins, inputs.labels[number] if inputs.labels else ""))
+        if (told := tuple(ids[0].tolist())) not in seen:
+            found.append(Text(number, ids, begins, inputs.labels[number] if inputs.labels else ""))
+        seen.add(told)
     return found
 
 

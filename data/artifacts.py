@@ -68,6 +68,7 @@ def save_artifact(
             for path in making.iterdir():
                 sync_folder(path)
             if (folder / name).exists():
+                _refuse_other_kind(folder / name, kind)
                 (folder / name).rename(old)
             making.rename(folder / name)
             sync_folder(folder)
@@ -97,6 +98,16 @@ def load_artifact(workspace: Path, name: str, kind: str | None = None) -> Artifa
         raise InputError(f"artifact {name!r} is a {found}, not a {kind}")
     digest = hashlib.sha256((folder / ABOUT).read_bytes() + (folder / TENSORS).read_bytes()).hexdigest()[:16]
     return Artifact(name, found, meta, tensors, digest)
+
+
+def _refuse_other_kind(folder: Path, kind: str) -> None:
+    """Raise InputError where the artifact that would be replaced is of another kind: a slip of the name, not a wish."""
+    try:
+        there = str(json.loads((folder / ABOUT).read_text(encoding="utf-8"))["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if there != kind:
+        raise InputError(f"artifact {folder.name!r} is a {there}, which a {kind} does not replace; choose another name")
 
 
 def list_artifacts(workspace: Path, kind: str | None = None) -> pd.DataFrame:

@@ -26,10 +26,18 @@ TEMPERATURE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Token ids of every text, and where they came from in words."""
+    """Token ids of every text or piece of one, where they came from in words, and of which document each is a piece.
+
+    Without `documents` every text is one of its own.
+    """
 
     ids: tuple[tuple[int, ...], ...]
     source: str
+    documents: tuple[int, ...] = ()
+
+    def document_of(self, text: Tensor) -> Tensor:
+        """[row] the document of each row's text [row]."""
+        return torch.tensor(self.documents or range(len(self.ids)))[text]
 
     @property
     def n_tokens(self) -> int:
@@ -60,15 +68,20 @@ def corpus_of_texts(model: Model, texts: Sequence[str], length: int) -> Corpus:
     Raises InputError for a text of fewer than two tokens, by its number.
     """
     pieces: list[tuple[int, ...]] = []
+    documents: list[int] = []
     for number, text in enumerate(texts, 1):
         # Not `model.encode`: pieces have to fit what the model reads, the text need not.
         ids = [int(one) for one in model.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
         if len(ids) < 2:
             raise InputError(f"text {number}, {text[:40]!r}, has {len(ids)} tokens: at least 2 are needed")
-        pieces += [tuple(ids[first : first + length]) for first in range(0, len(ids), length)]
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
+        cut = [tuple(ids[first : first + length]) for first in range(0, len(ids), length)]
+        whole = [one for one in cut if len(one) > 1]
+        pieces += whole
+        documents += [number] * len(whole)
+    # Of the pieces: cut otherwise, the same texts are other ones to whoever counts them.
+    digest = hashlib.sha256(repr(pieces).encode()).hexdigest()[:8]
     count = f"{len(texts)} given texts" if len(texts) > 1 else "one given text"
-    return Corpus(tuple(one for one in pieces if len(one) > 1), f"{count} ({digest})")
+    return Corpus(tuple(pieces), f"{count} ({digest})", tuple(documents))
 
 
 def drawn_corpus(model: Model, tokens: int, length: int, seed: int, context: Context, share: float) -> Corpus:

@@ -37,7 +37,7 @@ def windows_of(text: Tensor, token: Tensor, before: int) -> Ids:
     """
     texts, ids = text.numpy(), token.numpy()
     found = np.full((len(ids), before + 1), -1, dtype=np.int64)
-    for back in range(before + 1):
+    for back in range(min(before + 1, len(ids))):
         there = np.arange(len(ids)) >= back
         there[back:] &= texts[back:] == texts[: len(texts) - back]
         found[there, before - back] = ids[np.flatnonzero(there) - back]

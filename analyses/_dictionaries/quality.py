@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hooks.dictionaries import Dictionary
+from hooks.errors import InputError
 
 ROWS = 4096
 
@@ -37,7 +38,9 @@ class Quality:
 
 @torch.no_grad()
 def quality(dictionary: Dictionary, x: Tensor, target: Tensor) -> Quality:
-    """Of x [row d_in] and what should come of it, [row d_out]."""
+    """Of x [row d_in] and what should come of it, [row d_out]. Raises InputError without rows."""
+    if not len(x):
+        raise InputError("no tokens to measure on: give more text")
     fired, made = torch.zeros(dictionary.d_sae, dtype=torch.long), []
     for first in range(0, len(x), ROWS):
         some = x[first : first + ROWS]
@@ -50,14 +53,20 @@ def quality(dictionary: Dictionary, x: Tensor, target: Tensor) -> Quality:
 @torch.no_grad()
 def judged(made: Tensor, target: Tensor, density: Tensor) -> Quality:
     """Of reconstructions [row d_out], what they should be, and each latent's density [d_sae]."""
-    error = float((target - made).double().square().sum())
-    spread = float((target - target.mean(dim=0)).double().square().sum())
-    ratio = (made.norm(dim=1) / target.norm(dim=1).clamp_min(1e-12)).double().mean()
-    crossed = float((made.double() * target).sum())
+    error = spread = ratio = crossed = square = cosine = 0.0
+    mean = target.mean(dim=0)
+    # By a few rows at a time: the sums are in double precision, which a large capture has no room for.
+    for some, wanted in zip(made.split(ROWS), target.split(ROWS), strict=True):
+        error += float((wanted - some).double().square().sum())
+        spread += float((wanted - mean).double().square().sum())
+        ratio += float((some.norm(dim=1) / wanted.norm(dim=1).clamp_min(1e-12)).double().sum())
+        crossed += float((some.double() * wanted).sum())
+        square += float(some.double().square().sum())
+        cosine += float(torch.cosine_similarity(wanted, some, dim=1).double().sum())
+    n = len(target)
     return Quality(
-        1 - error / spread if spread > 0 else float("nan"), float(density.sum()),
-        float(torch.cosine_similarity(target, made, dim=1).double().mean()), float(ratio),
-        float(made.double().square().sum()) / crossed if crossed else float("nan"), density, len(target),
+        1 - error / spread if spread > 0 else float("nan"), float(density.sum()), cosine / n, ratio / n,
+        square / crossed if crossed else float("nan"), density, n,
     )  # fmt: skip
 
 

@@ -80,9 +80,12 @@ def lines(
         colour = CATEGORIES[index % len(CATEGORIES)]
         dash = DASHES[index // len(CATEGORIES) % len(DASHES)]
         part = part.sort_values(x, kind="stable")
-        if low is not None and high is not None:
+        # A band over one place has no width: there the interval is a bar.
+        alone = part[x].nunique() == 1
+        if low is not None and high is not None and not alone:
             figure.add_trace(_band(part, x, low, high, colour))
         figure.add_trace(go.Scatter(
+            error_y=error_bars(part, y, low, high) if alone else None,
             x=list(part[x]), y=list(part[y].astype(float)), mode="lines+markers", name=escape(name),
             showlegend=group is not None, line={"color": colour, "width": 1.5, "dash": dash}, marker={"size": 4},
             hovertemplate=f"{escape(name)}<br>{escape(x_title)} %{{x}}<br>%{{y:.4g}}<extra></extra>"))  # fmt: skip

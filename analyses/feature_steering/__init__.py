@@ -121,7 +121,11 @@ def prompts_of(model: Model, inputs: Inputs, spec: FeatureSteeringSpec) -> list[
         ids = model.encode(text)
         if len(ids) < 2:
             raise InputError(f"prompt {number}, {text!r}, has one token: the first is not edited, so two are needed")
-        found.append(ids if inputs.prompt is not None else ids[: spec.prompt_tokens])
+        chosen = ids if inputs.prompt is not None else ids[: spec.prompt_tokens]
+        if chosen in found:
+            # An equal prompt says nothing new: its continuations would only make the intervals narrower.
+            continue
+        found.append(chosen)
         if len(found[-1]) + spec.new_tokens > model.geometry.n_ctx:
             raise InputError(f"prompt {number} has {len(found[-1])} tokens and {spec.new_tokens} new ones: this model "
                              f"reads {model.geometry.n_ctx}")  # fmt: skip

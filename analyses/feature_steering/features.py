@@ -105,9 +105,10 @@ def latents_of(model: Model, spec: FeatureSteeringSpec, kept: Placed | None, con
     density, mean = count / len(rows), total / count.clamp_min(1)
     chosen, how = _chosen(model, spec, density, mean, placed.dictionary)
     check_latents(chosen, placed.dictionary)
-    words = spec.target or promoted_words(model, promoted(model, placed.dictionary.directions[list(chosen)]).sum(dim=0))
+    named = tuple(word.strip() for word in spec.target)
+    words = named or promoted_words(model, promoted(model, placed.dictionary.directions[list(chosen)]).sum(dim=0))
     if not spec.target:
-        how += "; the words are those that their directions promote most"
+        how += "; the words are those that their directions promote most, also as parts of longer words"
     every = float(codes.value.mean()) if len(codes.value) else 1.0
     own = tuple(bool(count[one]) for one in chosen)
     units = tuple(float(mean[one]) if mine else every for one, mine in zip(chosen, own, strict=True))

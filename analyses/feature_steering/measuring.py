@@ -51,7 +51,7 @@ def _prompt(
             text = decoded(model, tokens)
             rows.append({
                 "prompt": number, **arm.row(), "sample": sample, "continuation": text,
-                "hit": float(matches(text, words, whole_words=True)), "loss": float(losses[sample]),
+                "hit": float(matches(text, words, whole_words=bool(spec.target))), "loss": float(losses[sample]),
                 "distinct": distinct(tokens), "target_log_prob": target,
             })  # fmt: skip
     frame = pd.DataFrame(rows)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hooks.model import Model
 
 KIND = "probe"
+MARKED = 8
+"""First tokens by which a text is known again: the fewest that any reading may take."""
 SAME = ("name", "revision", "quantisation", "processing")
 """What of a model's identity decides whether a probe fits it."""
 
@@ -67,8 +69,8 @@ def placed(
 
 
 def digest(item: Item) -> str:
-    """Of the tokens read, to tell a text that a probe was fitted on."""
-    return hashlib.sha256(",".join(map(str, item.ids)).encode()).hexdigest()[:16]
+    """Of the first tokens, to tell a text that a probe was fitted on, also where more or less of it is read."""
+    return hashlib.sha256(",".join(map(str, item.ids[:MARKED])).encode()).hexdigest()[:16]
 
 
 def class_of(name: str | None, classes: Sequence[str]) -> int:

@@ -83,7 +83,8 @@ def applied_table(edits: pd.DataFrame, refit: list[dict[str, Any]]) -> pd.DataFr
     chance = chance.rename(columns={"low": "random_low", "high": "random_high"})
     bounds = frame.merge(chance, on=keys, how="left", validate="many_to_one")
     outside = (frame["mean"] < bounds["random_low"]) | (frame["mean"] > bounds["random_high"])
-    known = (frame["arm"] == PROBE) & bounds["random_low"].notna()
+    # Draws that all agree show no spread to be beyond of.
+    known = (frame["arm"] == PROBE) & (bounds["random_high"] > bounds["random_low"])
     return framed("applied", frame.assign(beyond_random=outside.astype("boolean").mask(~known)))
 
 

@@ -86,7 +86,7 @@ def _watched(
     at = {round((place + 1) * spec.steps / spec.points) for place in range(spec.points)} | {1, spec.steps}
     begun, first, kept = time.perf_counter(), training.step, time.perf_counter()
     for steps in training.run():
-        speed = (training.step - first) * spec.batch / (time.perf_counter() - begun)
+        speed = (training.step - first) * min(spec.batch, training.x.shape[1]) / (time.perf_counter() - begun)
         if training.step in at:
             found = _qualities(training.finished(layers, {}), held_x[:, :MEASURED], held[:, :MEASURED])
             silent = (training.silent >= training.schedule.dead_after).float().mean(dim=1).tolist()

@@ -50,7 +50,7 @@ def read_rows(
     corpus = _corpus(model, inputs, spec, context)
     rows = harvest(model, corpus, sites, lambda share, words: context.progress(WROTE + (READ - WROTE) * share, words))
     drawn = corpus if spec.text is None and not inputs.texts else None
-    return Taken(rows, held_texts(rows.text, spec), corpus.source, drawn)
+    return Taken(rows, held_texts(corpus.document_of(rows.text), spec), corpus.source, drawn)
 
 
 def _corpus(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -> Corpus:
@@ -88,7 +88,7 @@ def captured_rows(reader: CaptureReader, model: Model, sites: Sequence[Site]) ->
 
 
 def held_texts(text: Tensor, spec: TrainSpec) -> Tensor:
-    """[row] bool, which are held out: whole texts, at least one and not all. Raises InputError for one text alone."""
+    """[row] bool, which are held out: whole texts [row], one or more, not all. Raises InputError for one text alone."""
     names, place = text.unique(return_inverse=True)
     if len(names) < 2:
         raise InputError("one text alone: part of the texts is held out, so at least two are needed")

@@ -8,10 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from analyses._dictionaries.corpus import corpus_of_texts
 from analyses._dictionaries.quality import explained_by_components, quality
 from analyses._dictionaries.training import Schedule, Training
+from analyses.train_dictionary import TrainSpec
+from analyses.train_dictionary.rows import held_texts
 from hooks.dictionaries import Dictionary
 from hooks.errors import InputError
+from hooks.model import Model
 from kernels.dictionary_step import Rule
 
 RULES: dict[str, dict[str, Any]] = {
@@ -84,14 +88,15 @@ def test_a_stopped_training_goes_on_as_it_would_have(architecture: str) -> None:
         assert torch.equal(second.state()[name], one), name
 
 
-def test_units_are_folded_back() -> None:
-    """Activations a thousand times larger give latents a thousand times larger, and the same explained variance."""
+@pytest.mark.parametrize("architecture", ["jumprelu", "gated", "standard"])
+def test_units_are_folded_back(architecture: str) -> None:
+    """Activations 1,024 times larger give latents as many times larger, and the same explained variance."""
     x, _ = planted(2000)
-    small, large = (trained("jumprelu", factor * x, 60).dictionary() for factor in (1.0, 1000.0))
-    codes, others = small.encode(x), large.encode(1000 * x)
+    small, large = (trained(architecture, factor * x, 60).dictionary() for factor in (1.0, 1024.0))
+    codes, others = small.encode(x), large.encode(1024 * x)
     assert torch.equal(codes.index, others.index)
-    assert torch.allclose(1000 * codes.value, others.value, rtol=1e-3)
-    assert quality(small, x, x).explained == pytest.approx(quality(large, 1000 * x, 1000 * x).explained, abs=1e-4)
+    assert torch.allclose(1024 * codes.value, others.value, rtol=1e-3)
+    assert quality(small, x, x).explained == pytest.approx(quality(large, 1024 * x, 1024 * x).explained, abs=1e-4)
 
 
 def test_quality_of_known_dictionaries() -> None:
@@ -121,3 +126,21 @@ def test_what_cannot_be_trained_is_refused() -> None:
     x[3] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinity"):
         trained("topk", x, 5)
+
+
+def test_pieces_of_one_document_stay_together(tiny: Model) -> None:
+    """A long text is cut, and its pieces are all trained on or all held out; cut otherwise it is another corpus."""
+    texts = ["the red book is on the table " * 4, "Mary went to the park with John " * 4, "the man"]
+    corpus = corpus_of_texts(tiny, texts, 8)
+    assert len(corpus.ids) > 6
+    assert corpus.documents[0] == 1
+    assert corpus.source.startswith("3 given texts (")
+    assert corpus.source != corpus_of_texts(tiny, texts, 9).source
+    rows = corpus.document_of(torch.arange(len(corpus.ids)))
+    for seed in range(6):
+        held = held_texts(rows, TrainSpec(draw_seed=seed, held_out=0.4))
+        assert 0 < int(held.sum()) < len(held)
+        for document in (1, 2, 3):
+            assert len(set(held[rows == document].tolist())) == 1
+    with pytest.raises(InputError, match="one text alone"):
+        held_texts(corpus_of_texts(tiny, texts[:1], 8).document_of(torch.arange(3)), TrainSpec())

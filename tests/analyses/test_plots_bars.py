@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses._plots import fit, funnel, grouped_bars, histogram, sequential_heatmap, signed_heatmap, strip
+from analyses._plots import fit, funnel, grouped_bars, histogram, lines, sequential_heatmap, signed_heatmap, strip
 from analyses._stats import rate_interval
 
 ONE, TWO = 312.0, 648.0
@@ -149,3 +149,14 @@ def test_hiding_cells_changes_no_colour_and_a_mask_does() -> None:
     masked = signed_heatmap(values, ["a", "b"], ["0"], mask=[[False, True]], **common)  # type: ignore[arg-type]
     assert (hidden.data[0].zmax, masked.data[0].zmax) == (4.0, 1.0)
     assert len(masked.data) == 1
+
+
+def test_a_line_of_one_place_has_a_bar_and_no_band() -> None:
+    frame = pd.DataFrame({"x": [1, 1, 2], "y": [0.5, 0.7, 0.9], "low": [0.4, 0.6, 0.8], "high": [0.7, 0.8, 1.0],
+                          "who": ["one", "two", "two"]})  # fmt: skip
+    drawn = lines(frame, x="x", y="y", low="low", high="high", group="who", title="t", x_title="x", y_title="y")
+    named = {trace.name: trace for trace in drawn.data if trace.name}
+    assert list(named["one"].error_y.array) == pytest.approx([0.2])
+    assert list(named["one"].error_y.arrayminus) == pytest.approx([0.1])
+    assert named["two"].error_y.array is None
+    assert sum(trace.fill == "toself" for trace in drawn.data) == 1

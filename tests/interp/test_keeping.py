@@ -11,6 +11,7 @@ import torch
 
 from analyses._contract import Column, Context, Frames, Inputs, Spec, an_artifact
 from analyses._registry import get
+from data.artifacts import load_artifact, save_artifact
 from hooks.checkpoints import catalogue
 from hooks.checkpoints.record import Origin
 from hooks.errors import InputError
@@ -108,3 +109,11 @@ def test_what_a_stopped_run_remembered_is_there_when_it_goes_on(bench: Workbench
     assert done.frames["one"]["used"].tolist() == [7.0]
     assert met == [None, None, 7.0]
     assert [path.name == done.key for path in (bench.workspace / "running").iterdir()] == [False]
+
+
+def test_an_artifact_of_another_kind_is_not_replaced(bench: Workbench) -> None:
+    for value in (1.0, 2.0):
+        save_artifact(bench.workspace, "mine", "dictionary", {"w": torch.full((2,), value)}, {})
+    with pytest.raises(InputError, match="artifact 'mine' is a dictionary, which a labels does not replace"):
+        save_artifact(bench.workspace, "mine", "labels", {"w": torch.zeros(1)}, {})
+    assert load_artifact(bench.workspace, "mine", "dictionary").tensors["w"].tolist() == [2.0, 2.0]
