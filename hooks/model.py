@@ -73,9 +73,13 @@ class Model:
 
         return bridge_over(self)
 
+    def all_ids(self, text: str) -> list[int]:
+        """Token ids of `text`, none where it is empty, also more than the model reads at once."""
+        return [int(i) for i in self.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; nothing is added, padded or trimmed. Raises InputError for empty or too long prompts."""
-        ids = [int(i) for i in self.tokenizer.encode(text, add_special_tokens=False)]
+        ids = self.all_ids(text)
         if not ids:
             raise InputError("the prompt is empty: give at least one token of text")
         if len(ids) > self.geometry.n_ctx:

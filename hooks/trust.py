@@ -98,8 +98,7 @@ def _carried_out(name: str, check: Callable[[Model, Path], Check], model: Model,
 def _tokens(model: Model, spare: int = 0) -> Tensor:
     """[1 pos] ids of our text, as many as the context holds with `spare` more."""
     # Not `model.tokens`, which refuses what is longer than the model reads: a part of the text checks as much.
-    ids = model.tokenizer.encode(TEXT, add_special_tokens=False, verbose=False)
-    return torch.tensor([ids[: model.geometry.n_ctx - spare]], device=model.device)
+    return torch.tensor([model.all_ids(TEXT)[: model.geometry.n_ctx - spare]], device=model.device)
 
 
 @contextmanager

@@ -20,11 +20,12 @@ class AnyLength:
     """A model's tokenizer without the limit of what the model reads at once: for analyses that take texts in pieces."""
 
     def __init__(self, model: Model) -> None:
-        self.tokenizer, self.str_tokens, self.single_token = model.tokenizer, model.str_tokens, model.single_token
+        self._all_ids, self.str_tokens, self.single_token = model.all_ids, model.str_tokens, model.single_token
+        self.tokenizer = model.tokenizer
 
     def encode(self, text: str) -> list[int]:
         """Token ids; nothing is added or trimmed. Raises InputError for an empty text."""
-        ids = [int(one) for one in self.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+        ids = self._all_ids(text)
         if not ids:
             raise InputError("the text is empty: give at least one token of text")
         return ids

@@ -71,7 +71,7 @@ def corpus_of_texts(model: Model, texts: Sequence[str], length: int) -> Corpus:
     documents: list[int] = []
     for number, text in enumerate(texts, 1):
         # Not `model.encode`: pieces have to fit what the model reads, the text need not.
-        ids = [int(one) for one in model.tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+        ids = model.all_ids(text)
         if len(ids) < 2:
             raise InputError(f"text {number}, {text[:40]!r}, has {len(ids)} tokens: at least 2 are needed")
         cut = [tuple(ids[first : first + length]) for first in range(0, len(ids), length)]

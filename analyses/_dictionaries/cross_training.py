@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from analyses._dictionaries.adam import Adam
 from analyses._dictionaries.state import scales_of, unit
-from analyses._dictionaries.training import BETAS, EPSILON, FOLLOW, Batches, Schedule
+from analyses._dictionaries.training import Batches, Schedule, followed, refuse_astray, refuse_few
 from hooks.dictionaries import Dictionary
 from hooks.dictionaries.cross_layer import CrossLayer
-from hooks.errors import InputError
 from kernels.dictionary_step import Rule, Step, cross_layer_step
 
 
@@ -20,10 +20,7 @@ class CrossTraining:
 
     def __init__(self, x: Tensor, target: Tensor, rule: Rule, d_sae: int, schedule: Schedule) -> None:
         """Raises InputError for fewer rows than latents."""
-        if x.shape[1] < d_sae:
-            raise InputError(
-                f"{x.shape[1]:,} tokens are too few for {d_sae:,} latents: give more text, or fewer latents"
-            )
+        refuse_few(x.shape[1], d_sae)
         self.rule, self.schedule, self.step = rule, schedule, 0
         self.scales = [scales_of(one, wanted) for one, wanted in zip(x, target, strict=True)]
         reads, writes = (torch.tensor([getattr(one, name) for one in self.scales])[:, None, None]
@@ -36,11 +33,10 @@ class CrossTraining:
              "b_enc": torch.zeros(d_sae), "b_dec": self.target[place].mean(dim=0)}
             for place in range(n)
         ]  # fmt: skip
-        self.moments = [{f"{which}.{name}": torch.zeros_like(one) for name, one in p.items() for which in ("m", "v")}
-                        for p in self.layers]  # fmt: skip
+        self.adams = [Adam(p) for p in self.layers]
         self.silent = torch.zeros(n, d_sae, dtype=torch.long)
         self.threshold = torch.zeros(n)
-        self._batches = Batches(x.shape[1], schedule)
+        self.batches = Batches(x.shape[1], schedule)
 
     def run(self) -> Iterator[list[Step]]:
         """The steps that are left, a Step a layer. Raises InputError when a loss is NaN or infinite."""
@@ -49,30 +45,16 @@ class CrossTraining:
 
     @torch.no_grad()
     def _once(self) -> list[Step]:
-        rows = self._batches(self.step)
+        rows = self.batches(self.step)
         dead = self.silent >= self.schedule.dead_after
         steps = cross_layer_step(self.layers, self.x[:, rows], self.target[:, rows], self.rule, list(dead))
-        kept = min(FOLLOW, self.step / (self.step + 10))
         for place, one in enumerate(steps):
-            if not sum(one.losses.values()) < float("inf"):
-                raise InputError(f"the loss is {sum(one.losses.values())} at step {self.step}: choose a smaller rate")
-            self._adam(place, one.gradients)
+            refuse_astray(one, self.step)
+            self.adams[place].step(one.gradients, self.step, self.schedule.rate_at(self.step))
             self.silent[place] = torch.where(one.fired, 0, self.silent[place] + len(rows))
-            self.threshold[place] = kept * self.threshold[place] + (1 - kept) * one.smallest
+            self.threshold[place] = followed(self.threshold[place], one.smallest, self.step)
         self.step += 1
         return steps
-
-    def _adam(self, place: int, gradients: Mapping[str, Tensor]) -> None:
-        p, moments, names = self.layers[place], self.moments[place], list(self.layers[place])
-        across = gradients["decoder"] - (gradients["decoder"] * p["decoder"]).sum(dim=1, keepdim=True) * p["decoder"]
-        given = {**gradients, "decoder": across}
-        torch._fused_adam_(
-            [p[one] for one in names], [given[one].contiguous() for one in names],
-            [moments[f"m.{one}"] for one in names], [moments[f"v.{one}"] for one in names], [],
-            [torch.tensor(float(self.step + 1)) for _ in names], lr=self.schedule.rate_at(self.step), beta1=BETAS[0],
-            beta2=BETAS[1], weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
-        )  # fmt: skip
-        p["decoder"].copy_(unit(p["decoder"]))
 
     def finished(self, layers: Sequence[int], model: dict[str, str]) -> CrossLayer:
         """As it stands, in the model's units: decoder rows of length 1, over all that they write to."""
@@ -93,15 +75,13 @@ class CrossTraining:
     def state(self) -> dict[str, Tensor]:
         """Everything that the next steps depend on besides the rows."""
         tensors = {"silent": self.silent, "threshold": self.threshold, "step": torch.tensor(self.step)}
-        for place, (p, moments) in enumerate(zip(self.layers, self.moments, strict=True)):
-            tensors |= {f"{place}.{name}": one for name, one in (p | moments).items()}
+        for place, adam in enumerate(self.adams):
+            tensors |= {f"{place}.{name}": one for name, one in adam.state().items()}
         return tensors
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state()` of the same training."""
-        for place, (p, moments) in enumerate(zip(self.layers, self.moments, strict=True)):
-            for group in (p, moments):
-                for name in group:
-                    group[name] = state[f"{place}.{name}"].clone()
+        for place, adam in enumerate(self.adams):
+            adam.restore({name: state[f"{place}.{name}"] for name in adam.state()})
         self.silent, self.threshold = state["silent"].clone(), state["threshold"].clone()
         self.step = int(state["step"])

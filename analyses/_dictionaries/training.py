@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from analyses._dictionaries.adam import Adam
 from analyses._dictionaries.state import Scales, finished, first_parameters, scales_of, unit
 from hooks.dictionaries import Dictionary
 from hooks.errors import InputError
 from kernels.dictionary_step import COUNTED, Rule, Step, dictionary_step
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
 FOLLOW = 0.99
 """How slowly BatchTopK's threshold follows the batches' smallest kept activation."""
 WARM, COOL = 0.05, 0.2
 """Shares of the steps over which the rate rises at the beginning, and falls to a tenth at the end."""
-THRESHOLD_RATE = 5.0
-"""How many times the others' rate JumpReLU's log-thresholds have: they have to go far in few steps."""
 REVIVED = 0.2
 """Norm of a resampled latent's encoder, of the mean of the living ones."""
 
@@ -43,6 +42,25 @@ class Schedule:
         rising = min(1.0, (step + 1) / max(1.0, WARM * self.steps))
         falling = min(1.0, 0.1 + 0.9 * (self.steps - step) / max(1.0, COOL * self.steps))
         return self.rate * rising * falling
+
+
+def followed(threshold: Tensor | float, smallest: float, step: int) -> Any:
+    """BatchTopK's running threshold after one more batch whose smallest kept activation is known."""
+    # In the first steps it follows faster: it begins far away, and a short training has no time to forget that.
+    kept = min(FOLLOW, step / (step + 10))
+    return kept * threshold + (1 - kept) * smallest
+
+
+def refuse_few(rows: int, latents: int) -> None:
+    """Raise InputError for fewer rows than latents, naming both."""
+    if rows < latents:
+        raise InputError(f"{rows:,} tokens are too few for {latents:,} latents: give more text, or fewer latents")
+
+
+def refuse_astray(found: Step, step: int) -> None:
+    """Raise InputError for a loss that is NaN or infinite."""
+    if not sum(found.losses.values()) < float("inf"):
+        raise InputError(f"the loss is {sum(found.losses.values())} at step {step}: choose a smaller rate")
 
 
 class Batches:
@@ -71,22 +89,16 @@ class Training:
 
         Raises InputError for fewer rows than latents, naming both.
         """
-        if len(x) < d_sae:
-            raise InputError(f"{len(x):,} tokens are too few for {d_sae:,} latents: give more text, or fewer latents")
+        refuse_few(len(x), d_sae)
         self.rule, self.schedule, self.scales = rule, schedule, scales_of(x, target)
-        self.x, self.target = (
-            x / self.scales.reads,
-            x / self.scales.writes if target is x else target / self.scales.writes,
-        )
-        if target is x:
-            self.target = self.x
+        self.x = x / self.scales.reads
+        self.target = self.x if target is x else target / self.scales.writes
         random = torch.Generator().manual_seed(schedule.seed)
         self.parameters = first_parameters(rule, self.x, self.target, d_sae, skip, random)
-        self.first = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
-        self.second = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
+        self.adam = Adam(self.parameters)
         self.silent = torch.zeros(d_sae, dtype=torch.long)
         self.threshold, self.step = 0.0, 0
-        self._batches = Batches(len(x), schedule)
+        self.batches = Batches(len(x), schedule)
 
     def run(self) -> Iterator[Step]:
         """The steps that are left, one at a time. Raises InputError when the loss is NaN or infinite, with the step."""
@@ -94,19 +106,16 @@ class Training:
             yield self._once()
 
     def _once(self) -> Step:
-        rows = self._batches(self.step)
+        rows = self.batches(self.step)
         x = self.x[rows]
         target = x if self.target is self.x else self.target[rows]
         dead = self.silent >= self.schedule.dead_after
         found = dictionary_step(self.parameters, x, target, self.rule, dead)
-        if not sum(found.losses.values()) < float("inf"):
-            raise InputError(f"the loss is {sum(found.losses.values())} at step {self.step}: choose a smaller rate")
-        self._adam(found.gradients)
+        refuse_astray(found, self.step)
+        self.adam.step(found.gradients, self.step, self.schedule.rate_at(self.step))
         self.silent = torch.where(found.fired, 0, self.silent + len(rows))
         if self.rule.architecture in COUNTED:
-            # In the first steps it follows faster: it begins far away, and a short training has no time to forget that.
-            kept = min(FOLLOW, self.step / (self.step + 10))
-            self.threshold = kept * self.threshold + (1 - kept) * found.smallest
+            self.threshold = followed(self.threshold, found.smallest, self.step)
         elif (
             not self.rule.auxiliary
             and bool(dead.any())
@@ -121,26 +130,6 @@ class Training:
         return max(1, self.schedule.dead_after // self.schedule.batch)
 
     @torch.no_grad()
-    def _adam(self, gradients: Mapping[str, Tensor]) -> None:
-        """One step; the decoder's gradient has no part along its rows, and the rows stay of length 1."""
-        decoder = self.parameters["decoder"]
-        across = gradients["decoder"] - (gradients["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
-        given = {**gradients, "decoder": across}
-        rate = self.schedule.rate_at(self.step)
-        self._fused([one for one in self.parameters if one != "log_threshold"], given, rate)
-        if "log_threshold" in self.parameters:
-            self._fused(["log_threshold"], given, THRESHOLD_RATE * rate)
-        self.parameters["decoder"].copy_(unit(decoder))
-
-    def _fused(self, names: list[str], given: Mapping[str, Tensor], rate: float) -> None:
-        torch._fused_adam_(
-            [self.parameters[one] for one in names], [given[one].contiguous() for one in names],
-            [self.first[one] for one in names], [self.second[one] for one in names], [],
-            [torch.tensor(float(self.step + 1)) for _ in names], lr=rate, beta1=BETAS[0], beta2=BETAS[1],
-            weight_decay=0.0, eps=EPSILON, amsgrad=False, maximize=False,
-        )  # fmt: skip
-
-    @torch.no_grad()
     def _resample(self, x: Tensor, target: Tensor, dead: Tensor) -> None:
         """Dead latents begin again at inputs of this batch that are reconstructed badly (Bricken et al. 2023)."""
         made = self.dictionary_in_training().reconstruct(x)
@@ -153,10 +142,8 @@ class Training:
         shift = self.parameters["b_dec"] if self.rule.centred else 0.0
         self.parameters["encoder"][latents] = unit(x[rows] - shift) * living * REVIVED
         self.parameters["decoder"][latents] = unit((target - made)[rows])
+        self.adam.forget(latents)
         for name, one in self.parameters.items():
-            if name in ("encoder", "decoder") or one.shape == dead.shape:
-                self.first[name][latents] = 0
-                self.second[name][latents] = 0
             if one.shape == dead.shape and name != "log_threshold":
                 one[latents] = 0
         self.silent[latents] = 0
@@ -172,13 +159,10 @@ class Training:
     def state(self) -> dict[str, Tensor]:
         """Everything that the next steps depend on besides the rows."""
         tensors = {"silent": self.silent, "at": torch.tensor([self.step, self.threshold], dtype=torch.float64)}
-        groups = {"p": self.parameters, "m": self.first, "v": self.second}
-        return tensors | {f"{key}.{name}": one for key, group in groups.items() for name, one in group.items()}
+        return tensors | self.adam.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a `state()` of the same training."""
-        for key, group in {"p": self.parameters, "m": self.first, "v": self.second}.items():
-            for name in group:
-                group[name] = state[f"{key}.{name}"].clone()
+        self.adam.restore(state)
         self.silent = state["silent"].clone()
         self.step, self.threshold = int(state["at"][0]), float(state["at"][1])

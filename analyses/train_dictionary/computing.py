@@ -167,7 +167,7 @@ def _watched(
     begun, begun_at, kept = time.perf_counter(), training.step, time.perf_counter()
     for step in training.run():
         now = training.step - 1
-        speed = (training.step - begun_at) * min(spec.batch, len(training.x)) / (time.perf_counter() - begun)
+        speed = (training.step - begun_at) * training.batches.size / (time.perf_counter() - begun)
         if now in at:
             found = quality(training.dictionary(), held_x[some], held[some])
             rows.append([int(name[1:]), training.step, *step.losses.values(), found.explained, found.active,

@@ -65,14 +65,10 @@ def train_crossing(
 
 
 def _qualities(made: CrossLayer, x: Tensor, target: Tensor) -> list[Quality]:
-    given = dict(zip(made.layers, x, strict=True))
-    written = made.reconstruct(given)
-    found = []
-    for place, layer in enumerate(made.layers):
-        part = made.parts[place]
-        fired = torch.bincount(part.encode(given[layer]).index, minlength=part.d_sae)
-        found.append(judged(written[layer], target[place], fired / x.shape[1]))
-    return found
+    codes = made.encode(dict(zip(made.layers, x, strict=True)))
+    written = made.decode(codes)
+    fired = {layer: torch.bincount(one.index, minlength=one.d_dict) for layer, one in codes.items()}
+    return [judged(written[layer], target[place], fired[layer] / x.shape[1]) for place, layer in enumerate(made.layers)]
 
 
 def _watched(
@@ -86,7 +82,7 @@ def _watched(
     at = {round((place + 1) * spec.steps / spec.points) for place in range(spec.points)} | {1, spec.steps}
     begun, first, kept = time.perf_counter(), training.step, time.perf_counter()
     for steps in training.run():
-        speed = (training.step - first) * min(spec.batch, training.x.shape[1]) / (time.perf_counter() - begun)
+        speed = (training.step - first) * training.batches.size / (time.perf_counter() - begun)
         if training.step in at:
             found = _qualities(training.finished(layers, {}), held_x[:, :MEASURED], held[:, :MEASURED])
             silent = (training.silent >= training.schedule.dead_after).float().mean(dim=1).tolist()

@@ -12,7 +12,7 @@ from torch import Tensor
 from analyses._contract import Context, Inputs
 from analyses._dictionaries.corpus import Corpus, corpus_of_texts, drawn_corpus, kept_corpus
 from analyses._dictionaries.harvest import Harvest, harvest
-from hooks.dictionaries.placed import SAME
+from hooks.dictionaries.placed import unlike
 from hooks.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -66,10 +66,8 @@ def captured_rows(reader: CaptureReader, model: Model, sites: Sequence[Site]) ->
 
     Raises InputError for a capture of another model, one that is not complete or lacks a site, NaN or infinity.
     """
-    mine = model.identity.as_dict()
-    if differing := [one for one in SAME if str(reader.model.get(one, mine[one])) != mine[one]]:
-        theirs = ", ".join(f"{one} {reader.model[one]!r}" for one in differing)
-        raise InputError(f"capture {reader.name!r} is of another model ({theirs}); load that one")
+    if told := unlike(reader.model, model):
+        raise InputError(f"capture {reader.name!r} is of another model ({told[0]}); load that one")
     if not reader.complete:
         raise InputError(f"capture {reader.name!r} was interrupted: finish it first, by the command that began it")
     tokens = reader.tokens()

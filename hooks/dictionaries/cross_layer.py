@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from hooks.dictionaries.dictionary import Dictionary
-from hooks.dictionaries.placed import SAME
+from hooks.dictionaries.placed import known, unlike
 from hooks.errors import InputError
 from hooks.sites import Site
+from kernels.sparse_encode import SparseCodes
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -53,10 +54,8 @@ class CrossLayer:
 
     def check(self, model: Model) -> None:
         """Raise InputError where it was made for another model, or does not fit this one."""
-        mine = model.identity.as_dict()
-        if differing := [one for one in SAME if self.model.get(one) and self.model[one] != mine[one]]:
-            theirs = ", ".join(f"{one} {self.model[one]!r}" for one in differing)
-            raise InputError(f"this cross-layer transcoder was made for a model of {theirs}")
+        if told := unlike(known(self.model), model):
+            raise InputError(f"this cross-layer transcoder was made for a model of {told[0]}")
         for layer in self.layers:
             Site(layer, WRITES).check(model.geometry)
         if {self.width, self.parts[0].d_in} != {model.geometry.d_model}:
@@ -69,14 +68,21 @@ class CrossLayer:
             raise InputError(f"latents of layer {layer} write to layer {layer} and later ones, not to {target}")
         return self.parts[place].W_dec[:, (to - place) * self.width : (to - place + 1) * self.width]
 
-    def reconstruct(self, x: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """ŷ [row width] of every layer from x [row d_in] of every layer. Raises InputError for one that lacks."""
+    def encode(self, x: Mapping[int, Tensor]) -> dict[int, SparseCodes]:
+        """Active latents of every layer from x [row d_in] of every layer. Raises InputError for one that lacks."""
         if absent := [layer for layer in self.layers if layer not in x]:
             raise InputError(f"activations of layer {absent[0]} are wanted too: it reads layers {list(self.layers)}")
-        made = {layer: torch.zeros(len(x[layer]), self.width) for layer in self.layers}
+        return {layer: part.encode(x[layer]) for layer, part in zip(self.layers, self.parts, strict=True)}
+
+    def reconstruct(self, x: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """ŷ [row width] of every layer from x [row d_in] of every layer. Raises InputError for one that lacks."""
+        return self.decode(self.encode(x))
+
+    def decode(self, codes: Mapping[int, SparseCodes]) -> dict[int, Tensor]:
+        """ŷ [row width] of every layer from the codes of every layer."""
+        made = {layer: torch.zeros(len(codes[layer].row_pointer) - 1, self.width) for layer in self.layers}
         for place, layer in enumerate(self.layers):
-            part = self.parts[place]
-            wrote = part.decode(part.encode(x[layer])).unflatten(1, (-1, self.width))
+            wrote = self.parts[place].decode(codes[layer]).unflatten(1, (-1, self.width))
             for to, target in enumerate(self.layers[place:]):
                 made[target] += wrote[:, to]
         return made

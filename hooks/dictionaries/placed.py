@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +42,8 @@ class Placed:
 
     def check(self, model: Model) -> None:
         """Raise InputError where it was made for another model, or its widths or sites are not this model's."""
-        mine = model.identity.as_dict()
-        if differing := [one for one in SAME if self.model.get(one) and self.model[one] != mine[one]]:
-            theirs = ", ".join(f"{one} {self.model[one]!r}" for one in differing)
-            here = ", ".join(f"{one} {mine[one]!r}" for one in differing)
-            raise InputError(f"this dictionary was made for a model of {theirs}; the loaded one has {here}")
+        if told := unlike(known(self.model), model):
+            raise InputError(f"this dictionary was made for a model of {told[0]}; the loaded one has {told[1]}")
         for site, width, does in (
             (self.reads, self.dictionary.d_in, "reads"),
             (self.writes, self.dictionary.d_out, "writes"),
@@ -54,6 +52,21 @@ class Placed:
             found = channels(site, model)
             if found != width:
                 raise InputError(f"this dictionary {does} {width} channels; {site.name} of this model has {found}")
+
+
+def known(identity: Mapping[str, str]) -> dict[str, str]:
+    """The fields of an identity that say something: files of other tools leave some empty."""
+    return {name: said for name, said in identity.items() if said}
+
+
+def unlike(theirs: Mapping[str, Any], model: Model) -> tuple[str, str] | None:
+    """What of another model's identity, in the fields it has, is not this model's: (theirs, this one's) in words."""
+    mine = model.identity.as_dict()
+    differing = [one for one in SAME if one in theirs and theirs[one] != mine[one]]
+    if not differing:
+        return None
+    first, second = (", ".join(f"{one} {said[one]!r}" for one in differing) for said in (theirs, mine))
+    return first, second
 
 
 def channels(site: Site, model: Model) -> int:
