@@ -16,6 +16,7 @@ from interp.cli_errors import TRACEBACK_OPTION, Whole, fail
 from interp.cli_features import FEATURE_COMMANDS
 from interp.cli_run import export, run
 from interp.cli_tell import analyses, artifacts, doctor, models, runs, sets, sql
+from interp.cli_texts import texts
 from interp.version import VERSION
 
 
@@ -40,7 +41,10 @@ def app(port: int, address: str) -> None:
     sys.exit(serve(port, address))
 
 
-for command in (models, analyses, sets, capture, run, batch, runs, artifacts, dictionaries, sql, export, rerun, doctor):
+COMMANDS = (
+    *(models, analyses, sets, texts, capture, run, batch, runs, artifacts, dictionaries, sql, export, rerun, doctor),
+)
+for command in COMMANDS:
     cli.add_command(command)
 for command in FEATURE_COMMANDS:
     dictionaries.add_command(command)

@@ -29,7 +29,7 @@ _WANTED = (
     "merges.txt",
     "chat_template.jinja",
 )
-_ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 10.0
 
 
 def folder_name(hub_id: str) -> str:
@@ -48,12 +48,12 @@ def fetch_hub(hub_id: str, workspace: Path, progress: Progress) -> Checkpoint:
         from huggingface_hub import snapshot_download
 
         progress(0.0, f"asking the hub for {hub_id}")
-        with _hub_errors(hub_id):
+        with hub_errors(hub_id):
             commit, licence, megabytes = _look_up(hub_id)
         progress(0.1, f"downloading {hub_id}: {megabytes:.0f} MB")
-        with _hub_errors(hub_id), quiet_hub():
+        with hub_errors(hub_id), quiet_hub():
             snapshot_download(hub_id, revision=commit, local_dir=folder, allow_patterns=list(_WANTED))
-        _remove_bookkeeping(folder)
+        remove_bookkeeping(folder)
         check_folder(folder)
         progress(0.95, "checking what was written")
         method = quantisation_method(read_config(folder))
@@ -66,7 +66,7 @@ def _look_up(hub_id: str) -> tuple[str, str, float]:
     """(commit, licence, megabytes) of a hub model; one request, so that a missing hub is noticed at once."""
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(hub_id, timeout=_ANSWER_WITHIN_S, files_metadata=True)
+    info = HfApi().model_info(hub_id, timeout=ANSWER_WITHIN_S, files_metadata=True)
     files = {entry.rfilename: entry.size or 0 for entry in info.siblings or []}
     weights = [size for name, size in files.items() if "/" not in name and name.endswith(".safetensors")]
     if not weights:
@@ -77,19 +77,21 @@ def _look_up(hub_id: str) -> tuple[str, str, float]:
     return str(info.sha), str(licence), sum(weights) / 1e6
 
 
+_MODELS = "what works without a hub: smollm2-135m, a toy: model, a local folder, a *.gguf file"
+
+
 @contextmanager
-def _hub_errors(hub_id: str) -> Iterator[None]:
-    """Turns what the hub client raises into one line with the alternatives."""
+def hub_errors(hub_id: str, what: str = "model", others: str = _MODELS) -> Iterator[None]:
+    """Turns what the hub client raises for a "model" or "dataset" into one line with the alternatives."""
     # HTTPError is the base class of the HTTP library that the client is built on, whichever that is.
     from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
-    others = "what works without a hub: smollm2-135m, a toy: model, a local folder, a *.gguf file"
     try:
         yield
     except GatedRepoError as error:
         raise InputError(f"{hub_id!r} is gated: accept its terms on the hub and log in there; {others}") from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"the hub has no public model {hub_id!r}, nor is there such a folder; {others}") from error
+        raise InputError(f"the hub has no public {what} {hub_id!r}, nor is there such a folder; {others}") from error
     except HFValidationError as error:
         raise InputError(f"{hub_id!r} is not a hub id: {error}") from error
     except (HTTPError, OSError) as error:
@@ -99,6 +101,6 @@ def _hub_errors(hub_id: str) -> Iterator[None]:
         raise InputError(f"no model hub can be reached for {hub_id!r} ({reason}); {others}") from error
 
 
-def _remove_bookkeeping(folder: Path) -> None:
+def remove_bookkeeping(folder: Path) -> None:
     """Delete the hidden folder in which the hub client notes what it fetched."""
     shutil.rmtree(folder / ".cache", ignore_errors=True)
