@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -37,22 +38,30 @@ def read_texts(model: Model, inputs: Inputs, least: int, why: str) -> list[Text]
     return found
 
 
-def halves_of(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
+def halves_of(texts: Sequence[Text], groups: Sequence[str] = ()) -> tuple[list[Text], list[Text]]:
     """Texts to fit on, and texts held out: in turn within each label, so that both halves have every kind.
 
-    Raises InputError for fewer than two texts.
+    `groups` are those of the inputs, by number of a text, or none: texts of one group stay together.
+
+    Raises InputError for fewer than two groups.
     """
-    if len(texts) < 2:
-        raise InputError(f"{len(texts)} text is too few: one to fit on and one held out are needed; give more texts")
-    seen: dict[str, int] = {}
-    fitted: list[Text] = []
-    held_out: list[Text] = []
+    together: dict[str, list[Text]] = {}
     for text in texts:
-        turn = seen.get(text.label, 0)
-        (held_out if turn % 2 else fitted).append(text)
-        seen[text.label] = turn + 1
-    # Labels of one text each would leave nothing to test on.
-    return (fitted, held_out) if held_out else (list(texts[::2]), list(texts[1::2]))
+        group = groups[text.number] if groups else ""
+        together.setdefault(group or f"text {text.number}", []).append(text)
+    units = list(together.values())
+    if len(units) < 2:
+        what = "text" if len(units) == len(texts) else "group of texts"
+        raise InputError(f"{len(units)} {what} is too few: one to fit on and one held out are needed; give more texts")
+    seen: Counter[str] = Counter()
+    halves: tuple[list[list[Text]], list[list[Text]]] = ([], [])
+    for unit in units:
+        label = unit[0].label
+        halves[seen[label] % 2].append(unit)
+        seen[label] += 1
+    # Labels of one group each would leave nothing to test on.
+    fitted, held_out = halves if halves[1] else (units[::2], units[1::2])
+    return [text for unit in fitted for text in unit], [text for unit in held_out for text in unit]
 
 
 def activations(model: Model, ids: Tensor, sites: Sequence[Site]) -> dict[Site, Tensor]:

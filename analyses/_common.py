@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from analyses._columns import bounds
 from analyses._contract import Column, Context
 from analyses._over_prompts import Groups, clusters_of, matrix, over_prompts, own_groups, rate_over_prompts
 from analyses._stats import FEWEST
@@ -113,8 +114,7 @@ def interval(unit: str, what: str = "mean over prompts") -> tuple[Column, ...]:
     """Columns mean, low, high, all in `unit`."""
     return (
         Column("mean", unit, f"{what}; the one prompt's value when there is one"),
-        Column("low", unit, "lower end of its 95% interval over prompts; missing for one prompt"),
-        Column("high", unit, "upper end"),
+        *bounds(unit, over="prompts"),
     )
 
 

@@ -23,7 +23,8 @@ class Inputs:
 
     `set_name` says which set or file they come from, None for what was given directly. `note` tells people what is
     worth knowing, such as how many pairs were refused and why; it is not in a run's key, so `run` must not read it.
-    `labels` say of each text what kind it is, its domain for example; empty where no text has one.
+    `labels` say of each text what kind it is, its domain for example, and `groups` what texts belong together, such as
+    pieces of a document; empty where no text has one.
     """
 
     prompt: str | None = None
@@ -33,6 +34,7 @@ class Inputs:
     tasks: tuple[TaskPrompt, ...] = ()
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> frozenset[Need]:
@@ -62,7 +64,7 @@ class Inputs:
         tasks = [task.as_dict() for task in self.tasks]
         given = {"prompt": self.prompt, "pairs": pairs or None, "set_name": self.set_name, "note": self.note or None,
                  "tasks": tasks or None, "texts": list(self.texts) or None,
-                 "labels": list(self.labels) or None}  # fmt: skip
+                 "labels": list(self.labels) or None, "groups": list(self.groups) or None}  # fmt: skip
         return {key: value for key, value in given.items() if value is not None}
 
     @classmethod
@@ -76,4 +78,5 @@ class Inputs:
             tuple(TaskPrompt.from_dict(task) for task in given.get("tasks") or ()),
             tuple(given.get("texts") or ()),
             tuple(given.get("labels") or ()),
+            tuple(given.get("groups") or ()),
         )

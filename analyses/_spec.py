@@ -42,6 +42,13 @@ class Spec(BaseModel):
         name = getattr(self, "keep_as", None)
         return (str(name),) if name is not None else ()
 
+    def claims(self) -> dict[str, tuple[str, bool]]:
+        """By name, (kind, whether another run's may be replaced) of `keeps`: what is in the way is refused before work.
+
+        Empty where an analysis does not say; then another kind is refused only when the artifact is kept.
+        """
+        return {}
+
 
 def shown(default: Any, **field_options: Any) -> Any:
     """A spec field that only the figures read: like pydantic's Field, marked as display."""

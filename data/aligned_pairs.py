@@ -35,6 +35,8 @@ class PromptSet:
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     """Of each text, where any has one."""
+    groups: tuple[str, ...] = ()
+    """Of each text, where any has one."""
 
     @property
     def pairs(self) -> tuple[PromptPair, ...]:
@@ -62,12 +64,13 @@ class PromptSet:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Entries by kind, in the order given; `labels` of the texts, where any has one."""
+    """Entries by kind, in the order given; `labels` and `groups` of the texts, where any has one."""
 
     aligned: tuple[AlignedPair, ...]
     tasks: tuple[TaskPrompt, ...]
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    groups: tuple[str, ...]
 
 
 def sorted_out(taken: Iterable[Taken]) -> Sorted:
@@ -80,6 +83,7 @@ def sorted_out(taken: Iterable[Taken]) -> Sorted:
         tuple(one for one in many if isinstance(one, TaskPrompt)),
         tuple(one.text for one in texts),
         tuple(one.label for one in texts) if any(one.label for one in texts) else (),
+        tuple(one.group for one in texts) if any(one.group for one in texts) else (),
     )
 
 

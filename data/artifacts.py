@@ -27,6 +27,8 @@ from hooks.errors import InputError, reason, unknown
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 ABOUT, TENSORS = "artifact.json", "tensors.safetensors"
+OLDER = {"cross-layer transcoder": "dictionary"}
+"""Kinds as artifacts once had them → as they are called now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ def load_artifact(workspace: Path, name: str, kind: str | None = None) -> Artifa
         raise unknown(kind or "artifact", name, known)
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        found, meta = str(about["kind"]), dict(about["meta"])
+        found, meta = _kind(about), dict(about["meta"])
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"artifact {name!r} is damaged ({reason(error)}): delete {folder}, make it again") from error
@@ -100,14 +102,38 @@ def load_artifact(workspace: Path, name: str, kind: str | None = None) -> Artifa
     return Artifact(name, found, meta, tensors, digest)
 
 
+def refuse_taken(workspace: Path, run: str, claims: Mapping[str, tuple[str, bool]]) -> None:
+    """Raise InputError for a name that a run may not keep its artifact under, before it works.
+
+    `claims` says of each name what kind will be kept, and whether it may replace another run's; its own it always may.
+    """
+    for name, (kind, replaces) in claims.items():
+        folder = _folder(workspace) / name
+        _refuse_other_kind(folder, kind)
+        maker = _about(folder).get("meta", {}).get("run")
+        if (folder / ABOUT).exists() and not replaces and maker != run:
+            of = f", kept by run {maker}," if maker else ""
+            raise InputError(f"a {kind} {name!r}{of} is there already: choose another name, or add --replace")
+
+
 def _refuse_other_kind(folder: Path, kind: str) -> None:
     """Raise InputError where the artifact that would be replaced is of another kind: a slip of the name, not a wish."""
-    try:
-        there = str(json.loads((folder / ABOUT).read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+    there = _kind(about) if "kind" in (about := _about(folder)) else kind
     if there != kind:
         raise InputError(f"artifact {folder.name!r} is a {there}, which a {kind} does not replace; choose another name")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What an artifact says of itself; nothing where there is none, or a damaged one."""
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("meta"), dict) else {}
+
+
+def _kind(about: Mapping[str, Any]) -> str:
+    return OLDER.get(str(about["kind"]), str(about["kind"]))
 
 
 def list_artifacts(workspace: Path, kind: str | None = None) -> pd.DataFrame:
@@ -116,7 +142,7 @@ def list_artifacts(workspace: Path, kind: str | None = None) -> pd.DataFrame:
     for path in sorted(_folder(workspace).glob(f"*/{ABOUT}")):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            found, meta = str(about["kind"]), json.dumps(about["meta"], ensure_ascii=False)
+            found, meta = _kind(about), json.dumps(about["meta"], ensure_ascii=False)
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if path.parent.name.startswith(".") or (kind is not None and found != kind):

@@ -36,11 +36,14 @@ def save_state(workspace: Path, key: str, name: str, tensors: Mapping[str, Tenso
 
 
 def load_state(workspace: Path, key: str, name: str) -> dict[str, Tensor] | None:
-    """What was kept of a run under a name, or None; a damaged file is as good as none."""
-    try:
-        return load_file(workspace / "running" / key / f"{name}.safetensors")
-    except (OSError, SafetensorError):
+    """What was kept of a run under a name, or None. Raises InputError for a damaged file, naming it."""
+    path = workspace / "running" / key / f"{name}.safetensors"
+    if not path.exists():
         return None
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}, where the interrupted run stood, is damaged: {reason(error)}") from error
 
 
 def drop_state(workspace: Path, key: str) -> None:

@@ -48,9 +48,9 @@ def load_file(path: Path | str, model: Tokenises, kind: SetKind | None = None) -
 
     Pairs: every line has `clean`, `corrupted`, `answer`, `distractor`, and maybe `label`. Tasks: `text` and `answers`,
     and maybe `spans`, `related`, `label`, `group` (`TaskPrompt.as_dict`). Texts: an object with `text` and maybe
-    `label` (its domain, say), other fields are passed over; in a file that is not JSON, a line is a text. Blank lines
-    are passed over. A well-formed pair or task that the model cannot take, or that repeats an earlier one, is refused
-    with its line number.
+    `label` (its domain, say) and `group` (its document, say), other fields are passed over; in a file that is not JSON,
+    a line is a text. Blank lines are passed over. A well-formed pair or task that the model cannot take, or that
+    repeats an earlier one, is refused with its line number.
 
     Raises:
         InputError: a file that cannot be read as UTF-8 text, a line that is not such an object, or nothing that the
@@ -156,10 +156,11 @@ def _text(found: dict[str, Any]) -> Item:
     text = found.get("text", found.get("prompt"))
     if not isinstance(text, str) or not text:
         raise InputError("needs a text that is not empty under 'text'")
-    label = found.get("label", "")
-    if not isinstance(label, str):
-        raise InputError(f"label must be text, got {type(label).__name__}")
-    return LabelledText(text, label) if label else text
+    told = {name: found.get(name, "") for name in ("label", "group")}
+    for name, value in told.items():
+        if not isinstance(value, str):
+            raise InputError(f"{name} must be text, got {type(value).__name__}")
+    return LabelledText(text, **told) if any(told.values()) else text
 
 
 _FIELDS: dict[SetKind, list[str]] = {

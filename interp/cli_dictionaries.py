@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from analyses._dictionaries.kept import KIND, all_of, contents
+from analyses._dictionaries.kept import CROSS, KIND, all_of, contents
 from data.artifacts import check_name, list_artifacts, load_artifact, save_artifact
 from data.dictionary_files import read_folder, write_saelens, write_transcoder_set
 from data.dictionary_files._files import DTYPES, new_folder
@@ -118,6 +118,9 @@ def _belonging(found: list[Placed], folder: Path) -> list[Placed]:
 
 def _row(name: str, meta: dict[str, Any], size: float) -> dict[str, Any]:
     parts = meta.get("dictionaries", [])
+    if "layers" in meta:  # a cross-layer set
+        where = f"layers {', '.join(str(one) for one in meta['layers'])}"
+        parts = [{"reads": where, "writes": "those and later ones", "settings": {"architecture": CROSS}}]
     told = {key: ", ".join(dict.fromkeys(str(one.get(key)) for one in parts)) for key in ("reads", "writes")}
     kinds = dict.fromkeys(str(one.get("settings", {}).get("architecture")) for one in parts)
     return {"name": name, "model": meta.get("model", {}).get("name") or "not known", "dictionaries": len(parts),

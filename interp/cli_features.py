@@ -8,7 +8,7 @@ import click
 
 from analyses._dictionaries import kept
 from analyses._dictionaries.labels import KIND, contents, features_id, labels_of, labels_of_lines, lines_of
-from analyses.feature_browser.exporting import features_of
+from analyses.feature_browser.exporting import features_of, source_id
 from data.artifacts import check_name, load_artifact, save_artifact
 from data.dictionary_files import Source, write_features
 from hooks.dictionaries import Placed
@@ -26,7 +26,7 @@ LAYER = click.option("--layer", type=Whole(0), help="of a dictionary of several 
 @click.command("export-features")
 @click.argument("run")
 @click.argument("folder", type=FILE)
-@click.option("--source", help="what the dictionary is called there, such as 15-res-mine [default: its layer and site]")
+@click.option("--source", help="what the dictionary is called there, such as 15-res-mine [default: made from it]")
 def export_features(run: str, folder: Path, source: str | None, as_json: bool) -> None:
     """Write the latents of a feature_browser RUN to the new FOLDER, as Neuronpedia's JSON lines."""
     done = Workbench().reopen(run)
@@ -34,7 +34,7 @@ def export_features(run: str, folder: Path, source: str | None, as_json: bool) -
         raise InputError(f"run {done.key} is of {done.analysis.name}: features are exported from a run of {BROWSER}")
     about = done.frames["about"].iloc[0]
     features = features_of(done.frames)
-    write_features(folder, Source(str(done.model["name"]), source or f"{about['layer']}-{about['reads']}"), features)
+    write_features(folder, Source(str(done.model["name"]), source or source_id(about.to_dict())), features)
     told = {"exported": len(features), "folder": str(folder)}
     say(told if as_json else f"wrote {folder}: {len(features):,} features", as_json)
 
@@ -85,7 +85,7 @@ for command in FEATURE_COMMANDS:
 def _features(dictionary: str, layer: int | None, workspace: Path) -> tuple[str, int]:
     """(whose features, how many) of a kept dictionary. Raises InputError for a layer that it does not have."""
     artifact = load_artifact(workspace, dictionary, kept.KIND)
-    found: list[Placed] = kept.all_of(artifact)
+    found: list[Placed] = kept.latents_of(artifact)
     chosen = [one for one in found if layer is None or one.reads.layer == layer]
     if not chosen:
         layers = ", ".join(str(one.reads.layer) for one in found)

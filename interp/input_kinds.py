@@ -111,7 +111,7 @@ def _file(given: Mapping[str, Any], model: Model, kinds: Collection[SetKind]) ->
 
 def _of_set(made: prompt_sets.PromptSet) -> Inputs:
     return Inputs(pairs=made.pairs, tasks=made.tasks, texts=made.texts, set_name=made.name, note=made.summary,
-                  labels=made.labels)  # fmt: skip
+                  labels=made.labels, groups=made.groups)  # fmt: skip
 
 
 _SEVERAL: frozenset[Need] = frozenset({"pair", "pairs", "tasks", "texts"})

@@ -46,6 +46,7 @@ def beside_tokens(model: Model, inputs: Inputs) -> dict[str, Any]:
         "pairs": _any([_beside_pair(model, pair) for pair in inputs.pairs]),
         "tasks": _any([_beside_task(model, task) for task in inputs.tasks]),
         "labels": list(inputs.labels),
+        "groups": list(inputs.groups),
         "texts": _any([_unspelled(model, text) for text in inputs.texts]),
     }
     return {name: value for name, value in found.items() if value}
@@ -64,8 +65,9 @@ def run_key(analysis: Analysis, model: Model, inputs: Inputs, spec: Spec, used: 
         "spec": spec.computed(),
     }
     # Inputs that are their tokens alone keep the keys they had before there was anything else.
-    beside = {"labels": list(inputs.labels)} if analysis.by_text else beside_tokens(model, inputs)
-    if beside and any(beside.values()):
+    told = {"labels": list(inputs.labels), "groups": list(inputs.groups)}
+    beside = {k: v for k, v in told.items() if v} if analysis.by_text else beside_tokens(model, inputs)
+    if beside:
         content["beside"] = beside
     if used:
         content["used"] = {name: content_of(other) for name, other in used.items()}

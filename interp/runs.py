@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from analyses._contract import Analysis, ContractError, Frames, Inputs, Spec
 from analyses._registry import get
+from data.artifacts import refuse_taken
 from data.run_state import drop_state
 from data.store import RunRecord, Store
 from hooks.errors import Cancelled, InputError, said, unknown
@@ -126,7 +127,7 @@ def compute(
     names, by option; `show` gets the newest rows of the running run.
 
     Raises:
-        InputError: inputs that the analysis refuses.
+        InputError: inputs that the analysis refuses, or a name to keep an artifact under that is taken.
         ContractError: the frames are not those that the analysis declares; they are kept as parts of the failed run.
     """
     analysis.accept(inputs)
@@ -134,6 +135,8 @@ def compute(
     key = run_key(analysis, model, inputs, spec, used)
     if not fresh and (found := _stored(store, key, spec)):
         return found
+    if not fresh:
+        refuse_taken(store.workspace, key, spec.claims())
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     told = inputs.as_dict() | {"request": request or {}}
     told |= {"used": {name: identity(other) for name, other in used.items()}} if used else {}

@@ -12,6 +12,7 @@ from data.artifacts import save_artifact
 from data.run_state import load_state, save_state
 from data.store import Store
 from hooks.checkpoints.building import Maker, build
+from hooks.errors import InputError
 from hooks.progress import Progress, silent
 from interp.using import Used
 
@@ -38,6 +39,7 @@ class Watch:
         self.begun = False
         self._progress, self._store, self._show = progress, store, show
         self._analysis, self._key, self._used = analysis, key, used
+        self._lost = ""
 
     @property
     def context(self) -> Context:
@@ -49,7 +51,7 @@ class Watch:
 
     def _report(self, fraction: float, label: str) -> None:
         self.begun = True
-        self._progress(fraction, label)
+        self._progress(fraction, label + self._lost)
 
     def _part(self, part: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         self.begun = True
@@ -73,7 +75,14 @@ class Watch:
         return spec
 
     def _recall(self, name: str) -> dict[str, Tensor] | None:
-        return None if self._store is None else load_state(self._store.workspace, self._key, name)
+        if self._store is None:
+            return None
+        try:
+            return load_state(self._store.workspace, self._key, name)
+        except InputError as error:
+            # said beside every later progress, for the run itself goes on, from its beginning
+            self._lost = f" (begun again: {error})"
+            return None
 
     def _remember(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         self.begun = True

@@ -10,15 +10,16 @@ from torch import Tensor
 from analyses._dictionaries.state import unit
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-THRESHOLD_RATE = 5.0
-"""How many times the others' rate JumpReLU's log-thresholds have: they have to go far in few steps."""
+RATES: dict[str, dict[str, float]] = {"jumprelu": {"log_threshold": 5.0}, "standard": {"b_enc": 10.0}}
+"""By architecture and parameter, how many times the others' rate it has: what decides alone whether a latent is active
+has to go far in few steps, while a step of Adam is of the rate's size whatever the gradient."""
 
 
 class Adam:
     """`parameters` by name, changed in place, and their moments."""
 
-    def __init__(self, parameters: dict[str, Tensor]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: dict[str, Tensor], architecture: str) -> None:
+        self.parameters, self.rates = parameters, RATES.get(architecture, {})
         self.first = {name: torch.zeros_like(one) for name, one in parameters.items()}
         self.second = {name: torch.zeros_like(one) for name, one in parameters.items()}
 
@@ -28,9 +29,9 @@ class Adam:
         decoder = self.parameters["decoder"]
         across = gradients["decoder"] - (gradients["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
         given = {**gradients, "decoder": across}
-        self._fused([one for one in self.parameters if one != "log_threshold"], given, taken, rate)
-        if "log_threshold" in self.parameters:
-            self._fused(["log_threshold"], given, taken, THRESHOLD_RATE * rate)
+        self._fused([one for one in self.parameters if one not in self.rates], given, taken, rate)
+        for name, times in self.rates.items():
+            self._fused([name], given, taken, times * rate)
         decoder.copy_(unit(decoder))
 
     def forget(self, latents: Tensor) -> None:

@@ -39,6 +39,17 @@ class Corpus:
         """[row] the document of each row's text [row]."""
         return torch.tensor(self.documents or range(len(self.ids)))[text]
 
+    def pieces(self) -> dict[int, list[int]]:
+        """By document, which texts are its pieces, in order."""
+        found: dict[int, list[int]] = {}
+        for text, document in enumerate(self.documents or range(len(self.ids))):
+            found.setdefault(document, []).append(text)
+        return found
+
+    def joined(self, texts: Sequence[int]) -> list[int]:
+        """Token ids of several pieces, end to end."""
+        return [token for text in texts for token in self.ids[text]]
+
     @property
     def n_tokens(self) -> int:
         """Tokens in all."""
@@ -89,7 +100,7 @@ def drawn_corpus(model: Model, tokens: int, length: int, seed: int, context: Con
 
     Batches already drawn by this run before an interruption are not drawn again; progress goes from 0 to `share`.
     """
-    batches = max(1, -(-tokens // (BATCH * (length - 1))))
+    batches = batches_of(tokens, length)
     done = (context.recall("text") or {}).get("tokens", torch.empty(0, BATCH, length, dtype=torch.long))
     for batch in range(len(done), batches):
         start = torch.full((BATCH, 1), beginning_of(model))
@@ -105,6 +116,11 @@ def drawn_corpus(model: Model, tokens: int, length: int, seed: int, context: Con
     ids = tuple(tuple(one for one in row if one != ABSENT) for row in rows)
     source = f"{len(rows)} texts of {length} tokens that the model wrote (temperature {TEMPERATURE}, seed {seed})"
     return Corpus(ids, source)
+
+
+def batches_of(tokens: int, length: int) -> int:
+    """How many batches of BATCH texts `drawn_corpus` writes."""
+    return max(1, -(-tokens // (BATCH * (length - 1))))
 
 
 def beginning_of(model: Model) -> int:

@@ -33,7 +33,7 @@ class CrossTraining:
              "b_enc": torch.zeros(d_sae), "b_dec": self.target[place].mean(dim=0)}
             for place in range(n)
         ]  # fmt: skip
-        self.adams = [Adam(p) for p in self.layers]
+        self.adams = [Adam(p, rule.architecture) for p in self.layers]
         self.silent = torch.zeros(n, d_sae, dtype=torch.long)
         self.threshold = torch.zeros(n)
         self.batches = Batches(x.shape[1], schedule)

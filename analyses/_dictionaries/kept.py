@@ -1,4 +1,4 @@
-"""Kept dictionaries: one artifact holds those of one training, one for each layer."""
+"""Kept dictionaries: one artifact holds those of one training, one for each layer, or one cross-layer set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hooks.dictionaries import CrossLayer, Dictionary, Placed
+from hooks.dictionaries.cross_layer import READS, WRITES
 from hooks.errors import InputError
 from hooks.sites import Site
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from data.artifacts import Artifact
     from hooks.model import Model
 
-KIND, CROSS = "dictionary", "cross-layer transcoder"
+KIND, CROSS = "dictionary", "cross_layer"
+"""The artifacts' kind, and what `architecture` in the meta of a cross-layer set is."""
 
 
 def contents(placed: Sequence[Placed], about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -29,10 +31,16 @@ def contents(placed: Sequence[Placed], about: dict[str, Any]) -> tuple[dict[str,
 
 
 def cross_contents(one: CrossLayer, about: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(tensors, meta) of an artifact of kind CROSS; tensors are called `0.W_enc` and so on, by place."""
+    """(tensors, meta) of an artifact that is a cross-layer set; tensors are called `0.W_enc` and so on, by place."""
     tensors = {f"{place}.{name}": part for place, each in enumerate(one.parts) for name, part in each.tensors().items()}
     settings = [part.settings() for part in one.parts]
-    return tensors, {"model": one.model, "layers": list(one.layers), "settings": settings, "about": about}
+    return tensors, {"architecture": CROSS, "model": one.model, "layers": list(one.layers), "settings": settings,
+                     "about": about}  # fmt: skip
+
+
+def is_cross(artifact: Artifact) -> bool:
+    """Whether an artifact is a cross-layer set; older ones do not say so by their architecture."""
+    return artifact.meta.get("architecture") == CROSS or {"layers", "settings"} <= set(artifact.meta)
 
 
 def cross_of(artifact: Artifact, model: Model | None = None) -> CrossLayer:
@@ -47,7 +55,10 @@ def cross_of(artifact: Artifact, model: Model | None = None) -> CrossLayer:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"artifact {artifact.name!r} does not hold a cross-layer transcoder: {error!r}") from error
     if model is not None:
-        found.check(model)
+        try:
+            found.check(model)
+        except InputError as error:
+            raise InputError(f"dictionary {artifact.name!r}: {error}") from error
     return found
 
 
@@ -55,8 +66,14 @@ def all_of(artifact: Artifact, model: Model | None = None) -> list[Placed]:
     """Every dictionary of an artifact, by layer read; checked against the model, where one is given.
 
     Raises:
-        InputError: an artifact that is not what `contents` made, or dictionaries that do not fit the model.
+        InputError: an artifact that is not what `contents` made, a cross-layer set, or dictionaries that do not fit
+            the model.
     """
+    if is_cross(artifact):
+        raise InputError(
+            f"dictionary {artifact.name!r} is a cross-layer transcoder, whose latents write to several layers; here "
+            "dictionaries of single layers are wanted (train_dictionary --kind transcoder trains such ones)"
+        )
     try:
         parts, owner = artifact.meta["dictionaries"], dict(artifact.meta["model"])
         found = []
@@ -75,6 +92,28 @@ def all_of(artifact: Artifact, model: Model | None = None) -> list[Placed]:
         except InputError as error:
             raise InputError(f"dictionary {artifact.name!r}: {error}") from error
     return sorted(found, key=lambda one: -1 if one.reads.layer is None else one.reads.layer)
+
+
+def latents_of(artifact: Artifact, model: Model | None = None) -> list[Placed]:
+    """`all_of`, and of a cross-layer set each layer's latents as a dictionary of their own: see `summed`."""
+    return summed(cross_of(artifact, model)) if is_cross(artifact) else all_of(artifact, model)
+
+
+def summed(one: CrossLayer) -> list[Placed]:
+    """The latents of each layer read, with the sum of what one unit of them writes over all layers written.
+
+    Right for what they add to the residual stream in all, and for where they are active; no reconstruction of one site.
+    """
+    found = []
+    for layer, part in zip(one.layers, one.parts, strict=True):
+        tensors = part.tensors() | {
+            "W_dec": part.W_dec.unflatten(1, (-1, one.width)).sum(dim=1),
+            "b_dec": part.b_dec[: one.width].clone(),
+        }
+        dictionary = Dictionary.of(tensors, part.settings())
+        about = {"kind": CROSS, "layers": list(one.layers)}
+        found.append(Placed(dictionary, Site(layer, READS), Site(layer, WRITES), one.model, about))
+    return found
 
 
 def one_of(artifact: Artifact, model: Model, layer: int | None = None) -> Placed:

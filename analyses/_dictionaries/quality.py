@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hooks.dictionaries import Dictionary
+from hooks.dictionaries import CrossLayer, Dictionary
 from hooks.errors import InputError
 
 ROWS = 4096
@@ -68,6 +68,18 @@ def judged(made: Tensor, target: Tensor, density: Tensor) -> Quality:
         1 - error / spread if spread > 0 else float("nan"), float(density.sum()), cosine / n, ratio / n,
         square / crossed if crossed else float("nan"), density, n,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def cross_qualities(made: CrossLayer, x: Tensor, target: Tensor) -> list[Quality]:
+    """Of each layer's reconstruction by all the latents that write to it; x and target [layer row width].
+
+    `density` and `active` are those of the latents that read the layer.
+    """
+    codes = made.encode(dict(zip(made.layers, x, strict=True)))
+    written = made.decode(codes)
+    fired = {layer: torch.bincount(one.index, minlength=one.d_dict) for layer, one in codes.items()}
+    return [judged(written[layer], target[place], fired[layer] / x.shape[1]) for place, layer in enumerate(made.layers)]
 
 
 def explained_by_components(x: Tensor, target: Tensor, held_x: Tensor, held: Tensor, k: int) -> float:

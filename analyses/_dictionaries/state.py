@@ -13,7 +13,9 @@ from kernels.dictionary_step import Rule, names
 FIRST_ACTIVE = 4
 """How many times the wanted L0 JumpReLU has before training."""
 SEEN = 2048
-"""Rows that its first thresholds are set on."""
+"""Rows that first thresholds and lengths are set on."""
+SHORTEST = 0.1
+"""Of encoder rows at first; those of transcoders are drawn apart from the decoder's and fit nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,20 @@ def first_parameters(
 ) -> dict[str, Tensor]:
     """Unit decoder rows at random; for an autoencoder encoder rows are the same, for a transcoder they are drawn too.
 
-    `x` and `target` are scaled rows: b_dec begins at the mean of the target.
+    `x` and `target` are scaled rows: b_dec begins at the mean of the target. Of standard ones half of the latents are
+    active at first, and together they would write too much: encoder rows are as long as fits the target best.
     """
     d_in, d_out = x.shape[1], target.shape[1]
     decoder = unit(torch.randn(d_sae, d_out, generator=random))
     encoder = decoder.clone() if rule.centred else unit(torch.randn(d_sae, d_in, generator=random))
     made = {"encoder": encoder, "decoder": decoder, "b_dec": target.mean(dim=0)}
     made |= {name: torch.zeros(d_sae) for name in names(rule) - set(made)}
+    z = (x[:SEEN] - made["b_dec"] if rule.centred else x[:SEEN]) @ encoder.T
+    if rule.architecture == "standard":
+        wrote, wanted_of_it = torch.relu(z) @ decoder, target[:SEEN] - made["b_dec"]
+        best = float((wrote * wanted_of_it).sum() / wrote.square().sum().clamp_min(1e-12))
+        made["encoder"] = encoder * min(1.0, max(SHORTEST, best))
     if "log_threshold" in made:
-        z = (x[:SEEN] - made["b_dec"] if rule.centred else x[:SEEN]) @ encoder.T
         wanted = min(FIRST_ACTIVE * rule.k, d_sae // 2) * len(z)
         least = float(z.flatten().topk(wanted).values[-1])
         made["log_threshold"] = torch.full((d_sae,), max(least, 1e-3)).log()

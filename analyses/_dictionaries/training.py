@@ -23,6 +23,8 @@ FOLLOW = 0.99
 """How slowly BatchTopK's threshold follows the batches' smallest kept activation."""
 WARM, COOL = 0.05, 0.2
 """Shares of the steps over which the rate rises at the beginning, and falls to a tenth at the end."""
+DEAD_BATCHES = 20
+"""Batches without firing after which a latent is dead."""
 REVIVED = 0.2
 """Norm of a resampled latent's encoder, of the mean of the living ones."""
 
@@ -95,7 +97,7 @@ class Training:
         self.target = self.x if target is x else target / self.scales.writes
         random = torch.Generator().manual_seed(schedule.seed)
         self.parameters = first_parameters(rule, self.x, self.target, d_sae, skip, random)
-        self.adam = Adam(self.parameters)
+        self.adam = Adam(self.parameters, rule.architecture)
         self.silent = torch.zeros(d_sae, dtype=torch.long)
         self.threshold, self.step = 0.0, 0
         self.batches = Batches(len(x), schedule)
@@ -127,16 +129,19 @@ class Training:
         return found
 
     def _every(self) -> int:
-        return max(1, self.schedule.dead_after // self.schedule.batch)
+        return max(1, self.schedule.dead_after // self.batches.size)
 
     @torch.no_grad()
     def _resample(self, x: Tensor, target: Tensor, dead: Tensor) -> None:
-        """Dead latents begin again at inputs of this batch that are reconstructed badly (Bricken et al. 2023)."""
+        """Dead latents begin again at inputs of this batch, drawn by the square of their squared error.
+
+        Bricken et al. 2023, "Towards Monosemanticity", who draw so too.
+        """
         made = self.dictionary_in_training().reconstruct(x)
         missed = (target - made).square().sum(dim=1)
         random = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + self.step)
         latents = dead.nonzero()[:, 0]
-        rows = torch.multinomial(missed + 1e-12, min(len(latents), len(x)), generator=random)
+        rows = torch.multinomial(missed.square() + 1e-12, min(len(latents), len(x)), generator=random)
         latents = latents[: len(rows)]
         living = self.parameters["encoder"][~dead].norm(dim=1).mean() if bool((~dead).any()) else torch.tensor(1.0)
         shift = self.parameters["b_dec"] if self.rule.centred else 0.0

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from analyses._trained_lenses.texts import Texts
 from analyses._trained_lenses.translators import Affine
+from hooks.dictionaries.placed import known, unlike
 from hooks.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def meta_of(model: Model, site: str, texts: Texts, positions: int, settings: Map
     """Model, site, and what it was fitted on; digests of the texts that were fitted on or decided the step."""
     seen = sorted({*texts.fitted, *texts.checked})
     return {
-        "model": model.identity.name, "revision": model.identity.revision, "site": site, "origin": texts.origin,
+        "model": model.identity.as_dict(), "site": site, "origin": texts.origin,
         "fitted_texts": len(texts.fitted), "fitted_positions": positions, "seen": texts.marks(seen),
         "settings": dict(settings),
     }  # fmt: skip
@@ -44,13 +45,13 @@ def lenses_of(model: Model, kept: Artifact, widths: tuple[int, int]) -> dict[Key
     Raises:
         InputError: a lens of another model or revision, of other widths [d_in d_model], or one that is damaged.
     """
-    meta = kept.meta
-    if meta.get("model") != model.identity.name:
-        raise InputError(f"lens {kept.name!r} was fitted on {meta.get('model')}, not on {model.identity.name}")
-    if meta.get("revision") != model.identity.revision:
+    whose = kept.meta.get("model")
+    # Lenses kept before there was more to tell have the name alone, and the revision beside it.
+    older = {"name": str(whose or ""), "revision": str(kept.meta.get("revision") or "")}
+    theirs = dict(whose) if isinstance(whose, Mapping) else older
+    if told := unlike(known(theirs), model):
         raise InputError(
-            f"lens {kept.name!r} was fitted on revision {meta.get('revision')} of {model.identity.name}; this is "
-            f"{model.identity.revision}: fit it again"
+            f"lens {kept.name!r} was fitted on a model of {told[0]}; the loaded one has {told[1]}: fit it again"
         )
     found: dict[Key, Affine] = {}
     for name, weight in kept.tensors.items():

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from analyses._columns import bounds
 from analyses._contract import Column
 from analyses._stats import mean_interval
 from analyses._trained_lenses.readout import Readout
@@ -72,14 +73,11 @@ def scores_columns(keys: Sequence[Column], against: str) -> tuple[Column, ...]:
         *keys,
         Column("lens", "", f"what reads the layer; {AVERAGE}: the mean distribution over the fitted tokens"),
         Column("kl", "nats", "KL(model's output ‖ lens), mean over tokens of a text, then over texts"),
-        Column("kl_low", "nats", "lower end of its 95% interval over texts; missing for one text"),
-        Column("kl_high", "nats", "upper end"),
+        *bounds("nats", "kl"),
         Column("agreement", "fraction", "tokens at which lens and model have the same most likely next token"),
-        Column("agreement_low", "fraction", "lower end of its 95% interval over texts; missing for one text"),
-        Column("agreement_high", "fraction", "upper end"),
+        *bounds("fraction", "agreement"),
         Column("gain", "nats", f"KL of the {against} less this one's, paired by text; missing for the {against}"),
-        Column("gain_low", "nats", "lower end of its 95% interval over texts; missing for one text"),
-        Column("gain_high", "nats", "upper end"),
+        *bounds("nats", "gain"),
         Column("texts", "count", "texts behind the row"),
         Column("positions", "count", "tokens of them"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,8 +31,9 @@ TOGETHER = 32
 
 @dataclass(frozen=True)
 class Texts:
-    """Token ids of texts and which of them are for what; `kinds` is empty or says what each is.
+    """Token ids of texts and which of them are for what; `kinds` says what each is, or "".
 
+    `groups` is empty, or says which texts belong together, "" for one alone: a group is not torn apart.
     `fitted`, `checked` and `tested` are places in `ids`. No two texts are equal.
     """
 
@@ -42,6 +43,7 @@ class Texts:
     fitted: tuple[int, ...] = ()
     checked: tuple[int, ...] = ()
     tested: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def marks(self, places: Sequence[int]) -> list[str]:
         """A short digest of each of these texts, to know it again."""
@@ -55,13 +57,14 @@ def mark(ids: Sequence[int]) -> str:
 
 def given_texts(model: Model, inputs: Inputs, length: int) -> Texts:
     """The texts of the inputs, cut to `length` tokens, each once; texts below SHORTEST tokens are left out."""
-    kinds = inputs.labels or ("",) * len(inputs.texts)
-    found: dict[tuple[int, ...], str] = {}
-    for text, kind in zip(inputs.texts, kinds, strict=True):
+    kinds, groups = (one or ("",) * len(inputs.texts) for one in (inputs.labels, inputs.groups))
+    found: dict[tuple[int, ...], tuple[str, str]] = {}
+    for text, kind, group in zip(inputs.texts, kinds, groups, strict=True):
         ids = tuple(model.encode(text)[:length])
         if len(ids) >= SHORTEST:
-            found.setdefault(ids, kind)
-    return Texts(tuple(found), tuple(found.values()), inputs.set_name or "texts given")
+            found.setdefault(ids, (kind, group))
+    kept, together = zip(*found.values(), strict=True) if found else ((), ())
+    return Texts(tuple(found), tuple(kept), inputs.set_name or "texts given", groups=tuple(together))
 
 
 def drawn_texts(model: Model, count: int, length: int, seed: int, progress: Progress) -> Texts:
@@ -85,28 +88,33 @@ def drawn_texts(model: Model, count: int, length: int, seed: int, progress: Prog
 
 
 def split(texts: Texts, held: float, seed: int, states: Callable[[int], int] = lambda count: count - 1) -> Texts:
-    """Texts apart for fitting, checking and testing, every kind in the same shares.
+    """Texts apart for fitting, checking and testing, every kind in the same shares, each group in one of the parts.
 
     `states` says how many states a text of so many tokens gives; its first token gives none.
 
-    Raises InputError for fewer than FEWEST texts, or fewer than LEAST states to fit on.
+    Raises InputError for fewer than FEWEST texts or groups, or fewer than LEAST states to fit on.
     """
-    count = len(texts.ids)
-    if count < FEWEST:
+    together: dict[str | int, list[int]] = {}
+    for place in range(len(texts.ids)):
+        together.setdefault((texts.groups and texts.groups[place]) or place, []).append(place)
+    units = list(together.values())
+    if (count := len(units)) < FEWEST:
+        what = "different texts" if count == len(texts.ids) else "groups"
         raise InputError(
-            f"{count} different texts of {SHORTEST} tokens or more: a lens needs at least {FEWEST}, some to fit it on "
+            f"{count} {what} of {SHORTEST} tokens or more: a lens needs at least {FEWEST}, some to fit it on "
             "and others to test it with"
         )
     rng = random.Random(seed)
-    order = sorted(range(count), key=lambda place: (texts.kinds[place], rng.random()))
+    order = sorted(range(count), key=lambda unit: (texts.kinds[units[unit][0]], rng.random()))
     tested = _every(order, max(held, 1.5 / count))
-    left = [place for place in order if place not in tested]
+    left = [unit for unit in order if unit not in tested]
     checked = _every(left, max(1 / VALIDATION, 1.5 / len(left)))
-    fitted = [place for place in left if place not in checked]
-    count = sum(max(states(len(texts.ids[place])), 0) for place in fitted)
+    fitted = [unit for unit in left if unit not in checked]
+    parts = [tuple(sorted(place for unit in one for place in units[unit])) for one in (fitted, checked, tested)]
+    count = sum(max(states(len(texts.ids[place])), 0) for place in parts[0])
     if count < LEAST:
         raise InputError(f"{count} tokens to fit a lens on are too few: at least {LEAST}; give more or longer texts")
-    return Texts(texts.ids, texts.kinds, texts.origin, *(tuple(sorted(one)) for one in (fitted, checked, tested)))
+    return replace(texts, fitted=parts[0], checked=parts[1], tested=parts[2])
 
 
 def _every(order: Sequence[int], share: float) -> set[int]:

@@ -70,7 +70,7 @@ def run(model: Model, inputs: Inputs, spec: SparsitySpec, context: Context) -> F
     """
     check(model, inputs, spec)
     layers = checked_layers(model, spec.layers)
-    halves = halves_of(read_texts(model, inputs, 2, "a loss needs a token that is predicted"))
+    halves = halves_of(read_texts(model, inputs, 2, "a loss needs a token that is predicted"), inputs.groups)
     study = Study.begun(model, halves, layers, spec, context)
     # A rule at CETT 0 drops exact zeros alone, so the dense run also counts which neurons speak at all.
     dense = study.both(0.0, 0.06)
@@ -97,7 +97,7 @@ def check(model: Model, inputs: Inputs, spec: SparsitySpec) -> None:
     for level in spec.levels:
         if not 0 <= level <= 1:
             raise InputError(f"option levels = {level:g}: a CETT is a share of the MLP's output, from 0 to 1")
-    halves_of(read_texts(model, inputs, 2, "a loss needs a token that is predicted"))
+    halves_of(read_texts(model, inputs, 2, "a loss needs a token that is predicted"), inputs.groups)
 
 
 ANALYSIS = Analysis(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analyses._activations import Text
+from analyses._columns import bounds
 from analyses._common import LAYER
 from analyses._contract import Column
 from analyses._stats import mean_interval, ratio_interval
@@ -107,8 +108,7 @@ VERDICT = (
     Column("reached", "", "whether the rise on the texts of the thresholds is the target within the tolerance"),
     Column("fitted_rise", "%", "rise of perplexity on the texts that thresholds and CETT were found on"),
     Column("rise", "%", "rise of perplexity on the held-out texts"),
-    Column("low", "%", "lower end of its 95% interval over texts; missing for one text"),
-    Column("high", "%", "upper end"),
+    *bounds("%"),
     Column("ratio", "fraction", "neurons that speak, mean over held-out tokens, texts and layers"),
     Column("fitted_texts", "count", "texts of the thresholds"),
     Column("held_out_texts", "count", "texts held out"),
@@ -121,8 +121,7 @@ LAYERS = (
     Column("cett", "fraction", "‖dropped contributions‖ / ‖all contributions‖, mean over the tokens of the search"),
     Column("fitted_ratio", "fraction", "neurons above the threshold on those tokens, nothing dropped elsewhere"),
     Column("ratio", "fraction", "neurons that speak in the held-out texts, all thresholds in force, mean over texts"),
-    Column("low", "fraction", "lower end of its 95% interval over texts; missing for one text"),
-    Column("high", "fraction", "upper end"),
+    *bounds("fraction"),
     Column("texts", "count", "held-out texts"),
 )
 CURVE = (

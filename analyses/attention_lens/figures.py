@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -51,14 +52,19 @@ def _heads(heads: pd.DataFrame, cells: pd.DataFrame, about: pd.DataFrame, layer:
     drawn = here.assign(top=[glyphs(text) for text in here["top"]])
     read = cells[cells["lens"] == OUTPUT].sort_values("position")
     labels = token_labels(list(read["token"]), list(read["token_id"]))
-    return lens_table(
-        grid(drawn, x="position", y="head", value="probability"),
-        grid(drawn, x="position", y="head", value="top").to_numpy().tolist(),
-        [f"{place} {label.split(' ', 1)[1]}" for place, label in zip(read["position"], labels, strict=True)],
-        [str(head) for head in sorted(here["head"].unique())],
-        title=f"Heads of layer {layer}, each by itself: {lens}", x_title="position and token read", y_title="head",
-        x_hover=token_hovers(list(read["token"]), list(read["token_id"])), unit="probability by this head alone",
+    places = [f"{place} {label.split(' ', 1)[1]}" for place, label in zip(read["position"], labels, strict=True)]
+    numbers = [str(head) for head in sorted(here["head"].unique())]
+    shade, top = (grid(drawn, x="position", y="head", value=name) for name in ("probability", "top"))
+    table = partial(
+        lens_table, title=f"Heads of layer {layer}, each by itself: {lens}", unit="probability by this head alone",
         limits=(0.0, max(float(here["probability"].max()), 1e-6)),
         legend="Each cell: the head's own most likely next token, shaded by its probability; the heads were fitted "
         f"together, so one alone need not be like the model. Read: {about['pictured'].iloc[0]}",
     )  # fmt: skip
+    hovers = token_hovers(list(read["token"]), list(read["token_id"]))
+    if len(numbers) >= len(places):
+        return table(shade, top.to_numpy().tolist(), places, numbers, x_title="position and token read",
+                     y_title="head", x_hover=hovers)  # fmt: skip
+    # Words need width: the fewer of heads and tokens stand side by side, and the text is read from above.
+    shade, top, places = shade.T.iloc[::-1], top.T.iloc[::-1], places[::-1]
+    return table(shade, top.to_numpy().tolist(), numbers, places, x_title="head", y_title="position and token read")

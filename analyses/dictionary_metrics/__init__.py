@@ -13,7 +13,10 @@ tokens; SAEBench subtracts the square of a second moment there. A text's first t
 and the prediction after it is left out: its norm is many times the others', and trainings here leave it out. CE
 recovered divides summed nats, so that long texts weigh more. Absorption: the probes are fitted on words of the model's
 own vocabulary after "A word:", the projection is that of the activation less b_dec, and main latents are chosen on the
-words that probes are fitted on. A transcoder is measured against what it writes.
+words that probes are fitted on. A transcoder is measured against what it writes. Of a cross-layer set each layer's MLP
+output is measured against what all latents write to it, alone and with all layers replaced at once, from the unchanged
+model's states; prefixes and letters are left out. Texts that a dictionary was trained on are recognised and left out.
+Intervals are over documents: pieces of one text are no independent draws.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class MetricsSpec(DictionarySpec):
     ablation: Literal["zero", "mean"] = Field(
         "zero", description="what CE and KL recovered are compared with: the site set to zero, or to its mean"
     )
-    loss_texts: int = Field(32, ge=1, le=100_000, description="texts that CE and KL are measured on, at most")
+    loss_texts: int = Field(32, ge=1, le=100_000, description="texts or pieces that CE and KL are measured on")
     prefix_losses: bool = Field(False, description="measure the losses of the dictionary's prefixes too")
     words: int = Field(
         1500, ge=0, le=50_000, description="words of the vocabulary for first-letter absorption; 0 leaves it out"
@@ -66,6 +69,7 @@ ANALYSIS = Analysis(
     meaning="Shares of variance and of the model's loss that reconstructions keep, and what kind of latents do it.",
     paper="Gao et al. 2024; Karvonen et al. 2025, SAEBench; Chanin et al. 2024",
     needs=("texts", "prompt"),
+    version=2,
     spec=MetricsSpec,
     onward=("feature_browser", "train_dictionary"),
     run=run,

@@ -27,6 +27,7 @@ TOLD = 0.3
 MISSING = "No latents tell these letters well, so their share is spread over others rather than absorbed. "
 """Said below this F1 of the main latents."""
 NESTED = "trained to be dictionaries of their own"
+CROSSING = "this is for dictionaries that write to one layer, not for cross-layer sets"
 
 
 def figures(frames: Frames, spec: MetricsSpec) -> dict[str, go.Figure]:
@@ -58,8 +59,12 @@ def _quality(summary: pd.DataFrame, about: pd.Series) -> go.Figure:
         pd.DataFrame(rows), x="measure", group="where", value="value", low="low", high="high", reference=1.0,
         x_title="", y_title="share (ratio for norms)", title=f"What {about['dictionary']} keeps of its activations",
         legend=f"Dashed: 1, nothing lost. {_only(summary)}{told}. CE and KL recovered: 0 is the site set to {nothing}; "
-        f"whiskers: 95% over texts. {about['text']}.",
+        f"whiskers: 95% over documents. {about['text']}.",
     )  # fmt: skip
+
+
+def _layer(row: pd.Series) -> str:
+    return f"layer {row['layer']}" if row["layer"] >= 0 else str(row["reads"])
 
 
 def _only(summary: pd.DataFrame) -> str:
@@ -67,7 +72,7 @@ def _only(summary: pd.DataFrame) -> str:
 
 
 def _told(row: pd.Series, several: bool) -> str:
-    named = f"layer {row['layer']}: " if several else ""
+    named = f"{_layer(row)}: " if several else ""
     return (
         f"{named}{row['active']:.1f} of {row['latents']:,} latents active a token (L0), relative bias {row['bias']:.3f}"
     )
@@ -87,7 +92,7 @@ def _losses(frames: Frames, about: pd.Series) -> go.Figure:
         legend=f"Put in at every token but each text's first; ablated: the site set to {nothing}. Unchanged: "
         f"{first['ce']:.3f} nats a token. KL from the unchanged model in nats"
         f"{'' if len(frames['summary']) == 1 else ' (layer ' + str(first['layer']) + ')'}: {kl}. "
-        f"{first['predicted']:,} predictions of {first['texts']} texts; whiskers: 95% over texts.",
+        f"{first['predicted']:,} predictions of {first['texts']} documents; whiskers: 95% over them.",
     )  # fmt: skip
 
 
@@ -98,7 +103,7 @@ def _densities(frames: Frames, about: pd.Series) -> go.Figure:
     shown = frame.assign(density=1 / tokens) if shown.empty else shown
     groups = {f"layer {layer}": np.log10(part["density"]) for layer, part in shown.groupby("layer", sort=False)}
     told = "; ".join(
-        f"layer {row['layer']}: dead {row['dead']:.1%}, over 1% {row['over_1']:.1%}, over 10% {row['over_10']:.1%}"
+        f"{_layer(row)}: dead {row['dead']:.1%}, over 1% {row['over_1']:.1%}, over 10% {row['over_10']:.1%}"
         for _, row in summary.iterrows()
     )
     return histogram(
@@ -126,6 +131,8 @@ def _neighbours(frames: Frames, about: pd.Series) -> go.Figure:
 
 
 def _prefixes(frame: pd.DataFrame, about: pd.Series) -> go.Figure:
+    if frame.empty:
+        return _words(f"Prefixes of {about['dictionary']}", f"Not measured: {CROSSING}.")
     several = frame["layer"].nunique() > 1
     parts = [frame.assign(what="explained variance", low=np.nan, high=np.nan, value=frame["explained"])]
     some = frame[frame["ce_recovered"].notna()]
@@ -150,7 +157,8 @@ def _letters(frames: Frames, spec: MetricsSpec, about: pd.Series) -> go.Figure:
     probed = frame[frame["f1"].notna()]
     title = f"First-letter absorption, {about['dictionary']}, layer {layer}"
     if probed.empty:
-        why = "not asked for" if not spec.words else "no letter has enough words in this model's vocabulary"
+        why = "no letter has enough words in this model's vocabulary" if spec.words else "not asked for"
+        why = CROSSING if frames["prefixes"].empty else why
         return _words(title, f"Absorption is not measured: {why}.")
     told, untold = probed[probed["measured"]], probed[~probed["measured"]]
     fewer = sorted(set("abcdefghijklmnopqrstuvwxyz") - set(probed["letter"]))

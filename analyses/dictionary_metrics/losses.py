@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analyses._stats import Estimate, ratio_interval
+from analyses._stats import Estimate, group_sums, ratio_interval
 from analyses._stats.checks import Floats, none_of
 from hooks.capture import run_with_cache
 from hooks.errors import InputError
@@ -19,7 +19,6 @@ from hooks.sites import Site
 from kernels.vocab_lens import vocab_lens
 
 if TYPE_CHECKING:
-    from hooks.dictionaries import Placed
     from hooks.model import Model
 
 TOGETHER = 2048
@@ -28,19 +27,19 @@ TOGETHER = 2048
 LEAST = 1e-6
 """Nats a token that an ablation must cost at least: what is recovered is divided by it."""
 
-Making = Callable[[Tensor], Tensor]
-"""From [row d_in] of what is read, [row d_out] that is written in its place."""
+Making = Callable[[Mapping[Site, Tensor]], Mapping[Site, Tensor]]
+"""From [row channel] of each site as the unchanged model has it, [row channel] that is put at some of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Sums over the predictions of each text, in nats; the prediction after a text's first token is left out.
+    """Sums over the predictions of each document, in nats; the one after the first token of each piece is left out.
 
     Attributes:
-        clean: [text] cross-entropy of the unchanged model.
-        entropies: by arm, [text] cross-entropy.
-        divergences: by arm, [text] KL(unchanged ‖ arm).
-        predicted: [text] how many predictions.
+        clean: [document] cross-entropy of the unchanged model.
+        entropies: by arm, [document] cross-entropy.
+        divergences: by arm, [document] KL(unchanged ‖ arm).
+        predicted: [document] how many predictions.
     """
 
     clean: Floats
@@ -52,16 +51,20 @@ class Losses:
 @torch.no_grad()
 def measured(
     model: Model,
-    placed: Placed,
+    sites: Sequence[Site],
     texts: Sequence[Sequence[int]],
+    documents: Sequence[int],
     arms: Mapping[str, Making],
     progress: Callable[[float, str], None],
 ) -> Losses:
-    """Patch what each arm makes of the site read into the site written, at every token but the first of each text.
+    """Patch what each arm makes of `sites` into those that it says, at every token but the first of each text.
+
+    `documents` [text] says which texts are pieces of one; they are summed, for they are no independent draws.
 
     Raises InputError where no text has three tokens, so that nothing after the first is predicted.
     """
     usable = [list(one) for one in texts if len(one) > 2]
+    whose = [one for one, ids in zip(documents, texts, strict=True) if len(ids) > 2]
     if not usable:
         raise InputError("no text has three tokens: nothing is predicted from what a dictionary reconstructs")
     clean = np.zeros(len(usable))
@@ -71,27 +74,33 @@ def measured(
     for places in _groups(usable):
         progress(done / len(usable), f"losses, text {done + 1} of {len(usable)}")
         ids = torch.tensor([usable[place] for place in places], device=model.device)
-        clean[places] = _group(model, placed, ids, arms, (entropies, divergences), places)
+        clean[places] = _group(model, sites, ids, arms, (entropies, divergences), places)
         done += len(places)
-    return Losses(clean, entropies, divergences, np.array([len(one) - 2.0 for one in usable]))
+    predicted = np.array([len(one) - 2.0 for one in usable])
+    return Losses(
+        group_sums(clean, whose)[0], {name: group_sums(one, whose)[0] for name, one in entropies.items()},
+        {name: group_sums(one, whose)[0] for name, one in divergences.items()}, group_sums(predicted, whose)[0],
+    )  # fmt: skip
 
 
 def _group(
-    model: Model, placed: Placed, ids: Tensor, arms: Mapping[str, Making],
+    model: Model, sites: Sequence[Site], ids: Tensor, arms: Mapping[str, Making],
     into: tuple[dict[str, Floats], dict[str, Floats]], places: list[int],
 ) -> Floats:  # fmt: skip
     """Texts of one length; the sums of the unchanged model, and each arm's put into `into`."""
     final = Site(model.geometry.n_layers - 1, "resid_post")
-    kept = run_with_cache(model, ids, [placed.reads, placed.writes, final], last_only=True)
+    kept = run_with_cache(model, ids, list(dict.fromkeys([*sites, final])), last_only=True)
     targets = ids[:, 2:].reshape(-1, 1)
     reference = _normed(model, kept[final])
     clean = vocab_lens(reference, model.W_U, model.b_U, targets=targets).target_log_probs
-    read = kept[placed.reads].flatten(2)[:, 1:].float()
+    read = {site: kept[site].flatten(2)[:, 1:].flatten(0, 1).float() for site in sites}
     for name, make in arms.items():
-        value = kept[placed.writes].clone()
-        made = make(read.reshape(-1, read.shape[-1]))
-        value[:, 1:] = made.view_as(value[:, 1:]).to(value)
-        run = run_with_cache(model, ids, [final], [Patch(placed.writes, value)], last_only=True)
+        edits = []
+        for site, made in make(read).items():
+            value = kept[site].clone()
+            value[:, 1:] = made.view_as(value[:, 1:]).to(value)
+            edits.append(Patch(site, value))
+        run = run_with_cache(model, ids, [final], edits, last_only=True)
         found = vocab_lens(_normed(model, run[final]), model.W_U, model.b_U, targets=targets, reference=reference)
         assert found.kl is not None
         into[0][name][places] = _sums(-found.target_log_probs, len(ids))
@@ -123,18 +132,18 @@ def _groups(texts: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def a_token(losses: Losses, sums: Floats) -> Estimate:
-    """Nats a predicted token, with its interval over texts."""
+    """Nats a predicted token, with its interval over documents."""
     return ratio_interval(sums, losses.predicted)
 
 
 def entropy_recovered(losses: Losses, arm: str, ablated: str) -> Estimate:
-    """(CE ablated − CE arm)/(CE ablated − CE unchanged), with its interval over texts; NaN where it costs nothing."""
+    """(CE ablated − CE arm)/(CE ablated − CE unchanged), its interval over documents; NaN where it costs nothing."""
     gone = losses.entropies[ablated]
     return _share(gone - losses.entropies[arm], gone - losses.clean, losses)
 
 
 def divergence_recovered(losses: Losses, arm: str, ablated: str) -> Estimate:
-    """(KL ablated − KL arm)/KL ablated, with its interval over texts; NaN where ablation changes nothing."""
+    """(KL ablated − KL arm)/KL ablated, with its interval over documents; NaN where ablation changes nothing."""
     gone = losses.divergences[ablated]
     return _share(gone - losses.divergences[arm], gone, losses)
 

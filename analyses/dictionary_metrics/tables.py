@@ -8,13 +8,13 @@ import pandas as pd
 
 from analyses._contract import Column
 
-LAYER = Column("layer", "", "layer read, from 0")
+LAYER = Column("layer", "", "layer read, from 0; of a cross-layer set the layer written, −1 all of them together")
 
 
 def _interval(name: str, unit: str, words: str) -> tuple[Column, ...]:
     return (
         Column(name, unit, words),
-        Column(f"{name}_low", unit, "lower end of its 95% interval over texts; missing for one text"),
+        Column(f"{name}_low", unit, "lower end of its 95% interval over documents; missing for one document"),
         Column(f"{name}_high", unit, "upper end"),
     )
 
@@ -27,11 +27,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "summary": (
         LAYER,
-        Column("reads", "", "site that is encoded"),
+        Column("reads", "", "site that is encoded; of a cross-layer set which layers' latents write here"),
         Column("writes", "", "site that is reconstructed"),
         Column("latents", "count", "size of the dictionary"),
         Column("tokens", "count", "tokens measured; the first of each text is left out"),
-        Column("active", "latents", "active latents a token (L0)"),
+        Column("active", "latents", "active latents a token (L0); of a cross-layer set those that read the layer"),
         Column("explained", "share", "1 − Σ‖y − ŷ‖²/Σ‖y − ȳ‖², both sums over all tokens"),
         Column("cosine", "", "mean cosine of activation and reconstruction"),
         Column("norm_ratio", "ratio", "mean ‖ŷ‖/‖y‖"),
@@ -50,8 +50,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *_interval("ce", "nats", "cross-entropy a predicted token"),
         *_interval("added", "nats", "ce less that of the unchanged model, text by text"),
         *_interval("kl", "nats", "KL(unchanged ‖ arm) a predicted token"),
-        Column("texts", "count", "texts that the losses are over"),
-        Column("predicted", "count", "predicted tokens; a text's first prediction is left out"),
+        Column("texts", "count", "documents that the losses are over, whole or in part; their pieces are summed"),
+        Column("predicted", "count", "predicted tokens; the first prediction of a text or piece is left out"),
     ),
     "densities": (
         LAYER,
@@ -80,7 +80,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("mains_f1", "", "F1 of a probe on these alone, words fitted on"),
         Column("words", "count", "test words that the probe gets right"),
         *(
-            Column(one.name, one.unit, one.description.replace("texts", "words").replace("text", "word"))
+            Column(one.name, one.unit, one.description.replace("document", "word"))
             for name, words in (
                 ("full", "words on which all mains are silent and one other latent carries the letter"),
                 ("absorbed", "mean share of the letter's projection that other latents carry in place of the mains"),

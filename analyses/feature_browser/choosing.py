@@ -30,11 +30,16 @@ def chosen_latent(frames: Frames, spec: BrowserSpec) -> int:
     """The latent of the card: the one asked for, else the first of the table, else 0. Raises InputError."""
     count = len(frames["latents"])
     if spec.latent is not None:
-        if spec.latent >= count:
-            raise InputError(f"option latent = {spec.latent}: this dictionary has latents 0 to {count - 1}")
+        refuse_beyond(spec.latent, count)
         return spec.latent
     shown, _ = listed(frames, spec)
     return int(shown["latent"].iloc[0]) if len(shown) else 0
+
+
+def refuse_beyond(latent: int, count: int, option: str = "latent") -> None:
+    """Raise InputError for a latent that a dictionary of so many does not have."""
+    if not 0 <= latent < count:
+        raise InputError(f"option {option} = {latent}: this dictionary has latents 0 to {count - 1}")
 
 
 def _holds(frames: Frames, text: str, where: str) -> pd.Series:
@@ -57,9 +62,10 @@ def _holds(frames: Frames, text: str, where: str) -> pd.Series:
 
 def detail(frames: Frames, _spec: BrowserSpec, figure: str, _column: str, row: str) -> pd.DataFrame | None:
     """The contexts of a clicked latent of the table, as lines of text with the active tokens in brackets."""
-    if figure != "latents" or not row.isdigit():
+    number = row.split(" ", 1)[0]
+    if figure != "latents" or not number.isdigit():
         return None
-    rows = frames["contexts"][frames["contexts"]["latent"] == int(row)]
+    rows = frames["contexts"][frames["contexts"]["latent"] == int(number)]
     lines = [
         "".join(f"[{token}]" if value else token for token, value in zip(*both, strict=True))
         for both in zip(map(json.loads, rows["tokens"]), map(json.loads, rows["activations"]), strict=True)

@@ -20,12 +20,17 @@ BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """[latent k] tokens and logits, the most promoted and the most suppressed first."""
+    """[latent k] tokens and logits, the most promoted and the most suppressed first.
+
+    `counts` [latent bin] says how many of the vocabulary's logits lie in each of equal bins, from the lowest to the
+    highest; a latent that moves nothing has all of them in the first.
+    """
 
     promoted: Tensor
     promoted_logits: Tensor
     suppressed: Tensor
     suppressed_logits: Tensor
+    counts: Tensor
 
 
 def in_stream(model: Model, placed: Placed) -> Tensor:
@@ -48,7 +53,7 @@ def in_stream(model: Model, placed: Placed) -> Tensor:
 
 
 @torch.no_grad()
-def effects(model: Model, placed: Placed, k: int) -> Effects:
+def effects(model: Model, placed: Placed, k: int, bins: int = 16) -> Effects:
     """Logits of one unit of each latent, the norm's scale held at 1, less their mean over the vocabulary."""
     norm = model.norm(None)
     written = norm.linear(in_stream(model, placed).float(), torch.ones(()))
@@ -58,5 +63,13 @@ def effects(model: Model, placed: Placed, k: int) -> Effects:
         logits = some @ W_U
         logits -= logits.mean(dim=1, keepdim=True)
         top, low = logits.topk(k), logits.topk(k, largest=False)
-        parts.append((top.indices, top.values, low.indices, low.values))
-    return Effects(*(torch.cat([part[place] for part in parts]) for place in range(4)))
+        parts.append((top.indices, top.values, low.indices, low.values, _binned(logits, bins)))
+    return Effects(*(torch.cat([part[place] for part in parts]) for place in range(5)))
+
+
+def _binned(logits: Tensor, bins: int) -> Tensor:
+    """[latent bin] counts of [latent token], between each latent's lowest and highest."""
+    low, high = logits.amin(dim=1, keepdim=True), logits.amax(dim=1, keepdim=True)
+    place = ((logits - low) * (bins / (high - low).clamp_min(1e-12))).long().clamp_(0, bins - 1)
+    place += bins * torch.arange(len(logits))[:, None]
+    return torch.bincount(place.flatten(), minlength=bins * len(logits)).view(-1, bins)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from data.dictionary_files import Example, Explanation, Feature, Histogram
 
+KINDS = {"resid": "res", "attn_out": "att", "hook_z": "att", "mlp": "mlp", "hook_post": "mlp"}
+NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
 WRITTEN, TOKENS = "a person", "tokens of highest activation"
 
 
@@ -17,6 +21,8 @@ def features_of(frames: Mapping[str, pd.DataFrame]) -> list[Feature]:
     effects = dict(iter(frames["effects"].groupby(["latent", "direction"])))
     contexts = dict(iter(frames["contexts"].groupby("latent")))
     bins = dict(iter(frames["activations"].groupby("latent")))
+    # runs of older versions have no histogram of logits
+    logits = dict(iter(frames["logits"].groupby("latent"))) if "logits" in frames else {}
     return [
         Feature(
             index=int(row["latent"]),
@@ -25,11 +31,20 @@ def features_of(frames: Mapping[str, pd.DataFrame]) -> list[Feature]:
             promoted=_moved(effects[(row["latent"], "promoted")]),
             suppressed=_moved(effects[(row["latent"], "suppressed")]),
             activations=_histogram(bins.get(row["latent"])),
+            logits=_histogram(logits.get(row["latent"])),
             examples=_examples(contexts.get(row["latent"])),
             explanations=_explanations(row),
         )
         for _, row in frames["latents"].iterrows()
     ]
+
+
+def source_id(about: Mapping[Any, object]) -> str:
+    """What a dictionary is called there: layer, kind of site and name, such as 6-res-mid."""
+    site, name = str(about["reads"]).rpartition(".")[2], str(about["dictionary"]).removeprefix("dictionary ")
+    kind = next((kind for part, kind in KINDS.items() if part in site), site.removeprefix("hook_"))
+    kind = kind if about["reads"] == about["writes"] else "transcoder"
+    return f"{about['layer']}-{kind}-{NOT_IN_NAMES.sub('-', name)}"
 
 
 def _moved(rows: pd.DataFrame) -> tuple[tuple[str, float], ...]:

@@ -11,13 +11,17 @@ import plotly.graph_objects as go
 
 from analyses._contract import Frames
 from analyses._plots import bars, fit, glyphs, histogram, lens_table, strip, template
+from analyses._plots.tokens import elide
+from analyses.feature_browser.asked import asked_figure
 from analyses.feature_browser.choosing import chosen_latent, listed
 
 if TYPE_CHECKING:
     from analyses.feature_browser import BrowserSpec
 
-NAMES = ("latents", "contexts", "activations", "effects", "neighbours", "together", "own")
+NAMES, ASKED = ("latents", "contexts", "activations", "effects", "neighbours", "together", "own"), "asked"
 SHADED = (("density", "density"), ("norm", "norm"), ("largest", "largest"), ("auroc", "label AUROC"))
+ALIKE, LABEL = 1e-3, 30
+"""Share by which lengths differ at most where a column of them says nothing; characters of a label in the table."""
 BEFORE, AFTER = 8, 3
 """Tokens of a context that are drawn before and after its own; the table has more."""
 WORDED = (("top_token", "activates on"), ("promoted", "promotes"), ("suppressed", "suppresses"))
@@ -36,7 +40,7 @@ def figures(frames: Frames, spec: BrowserSpec) -> dict[str, go.Figure]:
         "neighbours": _neighbours(frames, latent, name),
         "together": _together(frames, latent, name),
         "own": _own(frames, latent, name),
-    }
+    } | ({} if spec.asks is None else {ASKED: asked_figure(frames["asked"], spec)})
 
 
 def _latents(frames: Frames, spec: BrowserSpec) -> go.Figure:
@@ -45,23 +49,31 @@ def _latents(frames: Frames, spec: BrowserSpec) -> go.Figure:
     if shown.empty:
         return _words(title, f"No latent has {spec.find!r} where it was looked for ({spec.find_in}).")
     shown = shown.iloc[::-1]  # a heatmap's first row is at the bottom
-    ranks = {name: frames["latents"][name].round(4).rank(pct=True).loc[shown.index] for name, _ in SHADED}
-    numbers = [[_short(row[name]) for name, _ in SHADED] for _, row in shown.iterrows()]
+    norms = frames["latents"]["norm"]
+    alike = bool(norms.max() - norms.min() < ALIKE * norms.max())
+    shaded = [one for one in SHADED if one[0] != "norm" or not alike]
+    ranks = {name: frames["latents"][name].round(4).rank(pct=True).loc[shown.index] for name, _ in shaded}
+    numbers = [[_short(row[name]) for name, _ in shaded] for _, row in shown.iterrows()]
     words = [[glyphs(row[name]) if row[name] else "" for name, _ in WORDED] for _, row in shown.iterrows()]
-    labels = [row["written"] or (f"({row['automatic']})" if row["automatic"] else "") for _, row in shown.iterrows()]
-    shades = np.column_stack([ranks[name].fillna(0).to_numpy() for name, _ in SHADED])
-    blank = np.zeros((len(shown), len(WORDED) + 1))
+    shades = np.column_stack([ranks[name].fillna(0).to_numpy() for name, _ in shaded])
     looked = f" with {spec.find!r} ({spec.find_in})" if spec.find else ""
     return lens_table(
-        np.hstack([shades, blank]),
-        [[*a, *b, c] for a, b, c in zip(numbers, words, labels, strict=True)],
-        [*(words for _, words in SHADED), *(words for _, words in WORDED), "label (automatic)"],
-        [str(one) for one in shown["latent"]],
-        title=title, x_title="", y_title="latent", unit="share of latents below",
+        np.hstack([shades, np.zeros((len(shown), len(WORDED)))]),
+        [[*a, *b] for a, b in zip(numbers, words, strict=True)],
+        [*(words for _, words in shaded), *(words for _, words in WORDED)],
+        [_named(row) for _, row in shown.iterrows()],
+        title=title, x_title="", y_title="latent, its label (automatic)", unit="share of latents below",
         legend=f"{len(shown)} of {found:,} latents{looked}, {_order(spec)}. Shade: rank among all latents. Density "
         f"over {about['text']}. Promotes: through the final norm, its scale 1. AUROC: of the automatic label, on "
-        "contexts that it was not made from; 0.5 is chance, and the best of many are flattered.",
+        "contexts that it was not made from; 0.5 is chance, and the best of many are flattered."
+        + (f" All directions have length {norms.iloc[0]:.3g}." if alike else ""),
     )  # fmt: skip
+
+
+def _named(row: pd.Series) -> str:
+    """A latent's number and as much of its label as there is room for."""
+    label = row["written"] or (f"({row['automatic']})" if row["automatic"] else "")
+    return f"{row['latent']} {elide(label, LABEL)}".rstrip()
 
 
 def _order(spec: BrowserSpec) -> str:

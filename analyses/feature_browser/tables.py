@@ -40,6 +40,18 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("auroc_high", "AUROC", "upper end"),
         Column("tested", "count", "contexts of each kind, active and not, behind it"),
     ),
+    "asked": (
+        LATENT,
+        Column("label", "", "label that the asked model gave, of one half of the texts"),
+        Column("auroc", "AUROC", "of telling its contexts by this label, as that model judges, other half"),
+        Column("low", "AUROC", "lower end of its 95% interval over contexts"),
+        Column("high", "AUROC", "upper end"),
+        Column("tested", "count", "contexts of each kind, active and not, behind it"),
+        Column("tokens", "", "the automatic label, of tokens"),
+        Column("tokens_auroc", "AUROC", "of that one"),
+        Column("tokens_low", "AUROC", "lower end"),
+        Column("tokens_high", "AUROC", "upper end"),
+    ),
     "contexts": (
         LATENT,
         Column("band", "", "highest, or which quarter of its activations"),
@@ -58,6 +70,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("token", "", "token"),
         Column("token_id", "", "its id"),
         Column("logit", "logits", "what one unit adds, norm's scale 1, less the vocabulary's mean"),
+    ),
+    "logits": (
+        LATENT,
+        Column("low", "logits", "lower edge of the bin"),
+        Column("high", "logits", "upper edge"),
+        Column("count", "count", "tokens of the vocabulary on which one unit's effect, as in effects, lies in it"),
     ),
     "activations": (
         LATENT,
@@ -84,7 +102,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
 }
 TEXT = ("dictionary", "revision", "reads", "writes", "own", "top_token", "promoted", "suppressed", "written",
-        "automatic", "band", "tokens", "activations", "direction", "token", "kind")  # fmt: skip
+        "automatic", "label", "band", "tokens", "activations", "direction", "token", "kind")  # fmt: skip
 WHOLE = ("layer", "latent", "rank", "position", "first", "token_id", "count", "other", "tested")
 
 

@@ -26,7 +26,7 @@ from pydantic import Field
 from analyses._contract import Analysis, Context, Frames, Inputs, Spec, an_artifact
 from analyses._dictionaries.corpus import KIND as TEXT
 from analyses._dictionaries.kept import KIND as DICTIONARY
-from analyses.feature_steering.arms import arms_of
+from analyses.feature_steering.arms import UNSTEERED, arms_of
 from analyses.feature_steering.features import (
     HELD_OUT,
     Latents,
@@ -37,7 +37,8 @@ from analyses.feature_steering.features import (
 )
 from analyses.feature_steering.figures import NAMES, figures
 from analyses.feature_steering.measuring import continued, costs
-from analyses.feature_steering.tables import COLUMNS, controls_table, curve_table, verdicts_table
+from analyses.feature_steering.tables import COLUMNS, controls_table, curve_table
+from analyses.feature_steering.verdicts import verdicts_table
 from hooks.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,16 +101,18 @@ def run(model: Model, inputs: Inputs, spec: FeatureSteeringSpec, context: Contex
         "latents": latents_table(model, found, [column.name for column in COLUMNS["latents"]]),
         "values": values, "costs": cost, "controls": controls_table(arms),
         "prompts": pd.DataFrame({"prompt": range(len(read)), "text": read}),
-        "about": _about(found, spec, len(prompts)),
+        "about": _about(found, spec, len(prompts), cost),
     }  # fmt: skip
     return {name: frame[[column.name for column in COLUMNS[name]]] for name, frame in frames.items()}
 
 
-def _about(found: Latents, spec: FeatureSteeringSpec, prompts: int) -> pd.DataFrame:
+def _about(found: Latents, spec: FeatureSteeringSpec, prompts: int, cost: pd.DataFrame) -> pd.DataFrame:
+    plain = cost.loc[cost["arm"] == UNSTEERED, "loss"].mean()
     return pd.DataFrame([{
         "dictionary": spec.dictionary or "", "site": found.placed.reads.kind, "layer": found.placed.reads.layer,
         "d_sae": found.placed.dictionary.d_sae, "mode": spec.mode, "words": ", ".join(found.words), "how": found.how,
         "reference": found.source, "prompts": prompts, "samples": spec.samples,
+        "perplexity": float(np.exp(plain)),
     }])  # fmt: skip
 
 
@@ -156,6 +159,7 @@ ANALYSIS = Analysis(
     paper="Templeton et al. 2024, Scaling Monosemanticity; Durmus et al. 2024; Wu et al. 2025, AxBench",
     needs=("prompt", "texts"),
     spec=FeatureSteeringSpec,
+    version=2,
     onward=("feature_browser", "steering"),
     run=run,
     figures=figures,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from analyses._contract import Frames
-from analyses._plots import lines, scatter
+from analyses._plots import grouped_bars, lines, scatter
 from analyses.feature_steering.arms import DIRECTION, LATENTS, RANDOM, UNSTEERED
 from analyses.feature_steering.tables import CHANGE, DISTINCT, HELD, LOG_PROB, OWN, SHARE
 
 if TYPE_CHECKING:
     from analyses.feature_steering import FeatureSteeringSpec
 
-NAMES = ("target", "log_prob", "own_text", "held_out", "distinct", "trade")
+NAMES = ("verdicts", "target", "log_prob", "own_text", "held_out", "distinct", "trade")
 ARMS = {LATENTS: "the latents", RANDOM: "random latents, as far", DIRECTION: "decoder direction, as far in the mean"}
 STRENGTHS = {
     "clamp": "clamped at (typical activations)",
@@ -24,6 +24,9 @@ STRENGTHS = {
     "ablate": "scaled by",
 }
 QUIET = "#777777"
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, float("inf"))
+TICKS = 7
+"""Steps between the ticks of an axis, and how many steps it has at most."""
 
 
 def figures(frames: Frames, _spec: FeatureSteeringSpec) -> dict[str, go.Figure]:
@@ -33,19 +36,47 @@ def figures(frames: Frames, _spec: FeatureSteeringSpec) -> dict[str, go.Figure]:
     x_title, whose = STRENGTHS[about["mode"]], _whose(frames)
     target = f"target: {_short(about['words'])}"
     return {
+        "verdicts": _verdicts(curve, frames, whose, f"{target}. {_verdict(frames)}. {note}"),
         "target": _line(curve, SHARE, f"Continuations with a target word, {whose}", "share of continuations", x_title,
                         f"{target}. {_verdict(frames)}. {note}"),
         "log_prob": _line(curve, LOG_PROB, f"A target word right after the prompt, {whose}",
                           "change of log P (nats)", x_title,
                           f"{target}. One number a prompt, so that one prompt has no band. {note}", zero=True),
-        "own_text": _line(curve, OWN, f"How likely the steered text is without steering, {whose}",
-                          "loss of the continuation, unsteered model (nats a token)", x_title, note),
-        "held_out": _line(curve, HELD, f"What steering costs on other text, {whose}",
-                          "loss added (nats a token)", x_title, _held(frames), zero=True),
+        "own_text": _in_both(_line(curve, OWN, f"How likely the steered text is without steering, {whose}",
+                                   "nats a token (perplexity), unsteered model", x_title, note), "y", ""),
+        "held_out": _in_both(_line(curve, HELD, f"What steering costs on other text, {whose}",
+                                   "nats a token added (perplexity, times)", x_title, _held(frames), zero=True),
+                             "y", "×"),
         "distinct": _line(curve, DISTINCT, f"Repetition, {whose}", "different pairs of tokens over all pairs", x_title,
                           f"1: no pair comes twice. {note}"),
         "trade": _trade(curve, whose, f"{target}. Labels: strength. {note}"),
     }  # fmt: skip
+
+
+def _in_both(figure: go.Figure, axis: Literal["x", "y"], times: str) -> go.Figure:
+    """Ticks of a loss in nats with what that is in perplexity behind it, or what perplexity is multiplied by."""
+    ends = [value for trace in figure.data for value in getattr(trace, axis) or () if np.isfinite(value)]
+    for bars in (getattr(trace, f"error_{axis}") for trace in figure.data):
+        ends += [0.0] if bars is not None and bars.array is not None else []
+    low, high = min([0.0, *ends]) if times else min(ends), max(ends)
+    step = next(one for one in STEPS if (high - low) / one <= TICKS)
+    ticks = np.arange(np.floor(low / step), np.ceil(high / step) + 1) * step
+    words = [f"{tick:g} ({times}{np.exp(tick):.3g})".replace("-", "−") for tick in ticks]
+    axes = figure.update_yaxes if axis == "y" else figure.update_xaxes
+    return axes(tickvals=list(ticks), ticktext=words)
+
+
+def _verdicts(curve: pd.DataFrame, frames: Frames, whose: str, legend: str) -> go.Figure:
+    """The change of every arm at every strength, and what came of it: failures stand as large as successes."""
+    rows = curve[(curve["measure"] == CHANGE) & (curve["arm"] != UNSTEERED)]
+    said = frames["verdicts"].set_index("strength")["outcome"]
+    rows = rows.assign(place=[f"{one:g}: {said[one]}" for one in rows["strength"]])
+    x_title = STRENGTHS[frames["about"].iloc[0]["mode"]]
+    return grouped_bars(
+        rows.sort_values("strength", kind="stable"), x="place", group="line", value="mean", low="low", high="high",
+        title=f"What came of it, {whose}", x_title=f"{x_title}: what came of it",
+        y_title="change of the share with a target word", legend=legend.replace("; dashed: unsteered. Bands", ". Bars"),
+    )  # fmt: skip
 
 
 def _short(words: str, most: int = 60) -> str:
@@ -72,8 +103,9 @@ def _note(frames: Frames) -> str:
 
 def _held(frames: Frames) -> str:
     costs = frames["costs"]
-    return (f"{costs['text'].nunique()} neutral texts, edited at every token but the first. Bands: 95% over texts; "
-            "random latents: where 95% of further draws are expected")  # fmt: skip
+    return (f"{costs['text'].nunique()} neutral texts, edited at every token but the first; perplexity unsteered "
+            f"{frames['about'].iloc[0]['perplexity']:.3g}. Bands: 95% over texts; random latents: where 95% of further "
+            "draws are expected")  # fmt: skip
 
 
 def _verdict(frames: Frames) -> str:
@@ -103,9 +135,10 @@ def _trade(curve: pd.DataFrame, whose: str, note: str) -> go.Figure:
     keys = ["arm", "strength", "line"]
     both = effect.merge(cost, on=keys, suffixes=("", "_cost"), validate="one_to_one")
     both = both.assign(label=[f"{one:g}" for one in both["strength"]])
-    return scatter(
+    figure = scatter(
         both, x="mean_cost", y="mean", x_low="low_cost", x_high="high_cost", y_low="low", y_high="high", group="line",
         label="label", correlation=False, title=f"What the effect costs, {whose}",
-        x_title="loss added to held-out text (nats a token)", y_title="change of the share with a target word",
-        legend=note.replace("dashed: unsteered. Bands", "bars"),
+        x_title="added to held-out text: nats a token (perplexity, times)",
+        y_title="change of the share with a target word", legend=note.replace("dashed: unsteered. Bands", "bars"),
     )  # fmt: skip
+    return _in_both(figure, "x", "×")

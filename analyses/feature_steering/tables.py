@@ -24,6 +24,7 @@ from analyses.steering.tables import spread
 
 SHARE, CHANGE, LOG_PROB, OWN, DISTINCT, HELD = "share", "share_change", "log_prob", "own_loss", "distinct", "held_out"
 OVER = "over_random"
+NO_EFFECT, LIKE_RANDOM, RAISES, LOWERS = "no effect told", "not beyond random", "raises it", "lowers it"
 _ARM = (
     Column("arm", "", f"{LATENTS}: edited; {RANDOM}: as long a change of every token along others; {DIRECTION}: the "
            f"decoder direction added, as long in the mean; {UNSTEERED}: the model as it is"),
@@ -44,7 +45,7 @@ CURVE = (
     Column("measure", "", f"{SHARE}: continuations with a target word; {CHANGE}: that minus unsteered; {OVER}: minus "
            f"that of random latents; {LOG_PROB}: change of log P(a target word begins right after the prompt), nats; "
            f"{OWN}: nats a token of the continuation by the model unsteered; {DISTINCT}: different pairs of tokens "
-           f"over all pairs; {HELD}: nats a token added to held-out text"),
+           f"over all pairs; {HELD}: nats a token added to held-out text, exp of which multiplies its perplexity"),
     Column("mean", "", "over continuations, prompts or texts; of random latents over draws"),
     Column("low", "", "lower end of its 95% interval; of random latents: of 95% of further draws"),
     Column("high", "", "upper end"), Column("count", "count", "continuations, prompts or held-out texts behind it"),
@@ -55,9 +56,14 @@ VERDICTS = (
     Column("low", "fraction", "lower end of its 95% interval"), Column("high", "fraction", "upper end"),
     Column("told", "", "the interval leaves out 0; each strength by itself"),
     Column("beyond_random", "", "outside where 95% of further random latents are expected, and told from those drawn"),
+    Column("outcome", "", f"{NO_EFFECT}; {LIKE_RANDOM}; {RAISES}; {LOWERS}"),
+    Column("random_change", "fraction", "the same by random latents, as far"),
     Column("direction_change", "fraction", "the same by adding the direction"),
     Column("own_added", "nats a token", "loss of its own text by the model unsteered, minus unsteered text's"),
+    Column("own_perplexity", "", "factor on its own text's perplexity: exp(own_added)"),
     Column("held_added", "nats a token", "loss added to held-out text"),
+    Column("held_perplexity", "", "factor on held-out text's perplexity: exp(held_added)"),
+    Column("random_held_perplexity", "", "the same factor by random latents, as far"),
     Column("distinct_change", "fraction", "distinct pairs, minus unsteered"), Column("said", "", "in words"),
 )  # fmt: skip
 VALUES = (
@@ -76,6 +82,7 @@ ABOUT = (
     Column("words", "", "target words"), Column("how", "", "how latents and words were chosen"),
     Column("reference", "", "text on which activations were measured"), Column("prompts", "count", "prompts"),
     Column("samples", "count", "continuations of each"),
+    Column("perplexity", "", "of held-out text without steering: exp(nats a token), each text counted once"),
 )  # fmt: skip
 COLUMNS = {
     "verdicts": VERDICTS, "curve": CURVE, "latents": LATENT_COLUMNS, "values": VALUES, "costs": COSTS,
@@ -149,37 +156,3 @@ def _drawn(part: pd.DataFrame, measure: str) -> Estimate:
 
 def _named(found: Sequence[Any], count: int) -> dict[str, Any]:
     return {"mean": float(found[0]), "low": float(found[1]), "high": float(found[2]), "count": count}
-
-
-def verdicts_table(curve: pd.DataFrame) -> pd.DataFrame:
-    """A row a strength: what editing the latents does, beside its controls and at what cost."""
-    at = {(row["arm"], row["strength"], row["measure"]): row for _, row in curve[curve["arm"] != UNSTEERED].iterrows()}
-    base = curve[curve["arm"] == UNSTEERED].set_index("measure")["mean"]
-    rows = []
-    for strength in sorted({strength for arm, strength, _ in at if arm == LATENTS}):
-        own, chance = at[LATENTS, strength, CHANGE], at[RANDOM, strength, CHANGE]
-        told = bool(own["low"] > 0 or own["high"] < 0)
-        over = at[LATENTS, strength, OVER]
-        beyond = bool(own["mean"] < chance["low"] or own["mean"] > chance["high"])
-        # Random latents that never hit have no spread; few continuations may hide that they sometimes do.
-        beyond = beyond and bool(over["low"] > 0 or over["high"] < 0)
-        told_row = {
-            "strength": strength, "change": own["mean"], "low": own["low"], "high": own["high"], "told": told,
-            "beyond_random": beyond, "direction_change": at[DIRECTION, strength, CHANGE]["mean"],
-            "own_added": at[LATENTS, strength, OWN]["mean"] - base[OWN],
-            "held_added": at[LATENTS, strength, HELD]["mean"],
-            "distinct_change": at[LATENTS, strength, DISTINCT]["mean"] - base[DISTINCT],
-        }  # fmt: skip
-        rows.append(told_row | {"said": in_words(told_row)})
-    return pd.DataFrame(rows)[[column.name for column in VERDICTS]]
-
-
-def in_words(row: dict[str, Any]) -> str:
-    """One sentence on a strength; what fails is said first."""
-    moved = f"{row['change']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] of continuations"
-    cost = f"{row['own_added']:+.2f} nats a token on its own text, {row['held_added']:+.2f} on held-out text"
-    if not row["told"]:
-        return f"no effect told: {moved}; costs {cost}"
-    if not row["beyond_random"]:
-        return f"moves the target no further than random latents do: {moved}; costs {cost}"
-    return f"{'raises' if row['change'] > 0 else 'lowers'} the target beyond random latents: {moved}; costs {cost}"

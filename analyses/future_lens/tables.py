@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from analyses._columns import bounds
 from analyses._contract import Column
 from analyses._trained_lenses.keeping import Key
 from analyses._trained_lenses.readout import Readout
@@ -83,11 +84,9 @@ COLUMNS = {
         *_WHERE,
         _WAY,
         Column("precision", "fraction", "tokens ahead that are named, mean over positions of a text, then over texts"),
-        Column("precision_low", "fraction", "lower end of its 95% interval over texts; missing for one text"),
-        Column("precision_high", "fraction", "upper end"),
+        *bounds("fraction", "precision"),
         Column("gain", "fraction", f"precision above the {BIGRAM}'s, paired by text; missing without one"),
-        Column("gain_low", "fraction", "lower end of its 95% interval over texts"),
-        Column("gain_high", "fraction", "upper end"),
+        *bounds("fraction", "gain"),
         Column("kl", "nats", "mean KL(model's output so far ahead ‖ lens); missing for counts"),
         Column("texts", "count", "texts behind the row"),
         Column("positions", "count", "positions of them"),

@@ -16,7 +16,7 @@ scaled by the ratio of output norms. One prompt: the numbers carry no interval, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from pydantic import Field
 from analyses._common import tokens_frame
 from analyses._contract import Analysis, Context, Frames, Inputs, Spec
 from analyses._neurons import Direction, NormUse, Words, directions_of, rows, words_of
-from analyses.neuron_card.computing import Chosen, check_neuron, choose, clamped, lines_of, said_frame
+from analyses.neuron_card.computing import Chosen, check_neuron, choose, clamped, lines_of, promoter, said_frame
 from analyses.neuron_card.figures import NAMES, figures
 from analyses.neuron_card.tables import COLUMNS
 from analyses.neuron_reader.computing import words_frame
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 class CardSpec(Spec):
     """Options of a neuron's card."""
 
-    layer: int | None = Field(
-        None, ge=0, description="its layer; none given means the neuron that writes most, see neuron"
-    )
+    layer: int | None = Field(None, ge=0, description="its layer; none given means any, see pick")
     neuron: int | None = Field(
-        None, ge=0, description="its number in the layer; none given means the one that writes most at the last token"
+        None, ge=0, description="its number in the layer; none given means the one that pick says"
     )
+    pick: Literal["writes_most", "promotes_target"] = Field(
+        "writes_most", description="which one where no neuron is named: the one that writes most at the last token, or "
+        "the one in whose output direction the target stands out most"
+    )  # fmt: skip
     norm: NormUse = Field(
         "none", description="none: weights as they stand; final: the final norm's weights, and the MLP's, taken in"
     )
@@ -71,7 +73,10 @@ def run(model: Model, inputs: Inputs, spec: CardSpec, context: Context) -> Frame
     _check(model, inputs, spec)
     text = str(inputs.prompt)
     ids = model.tokens(text)
-    chosen = choose(model, ids, spec.layer, spec.neuron)
+    named = spec.layer, spec.neuron
+    if spec.pick == "promotes_target":
+        named = promoter(model, model.single_token(str(spec.target)), spec.layer, spec.norm)
+    chosen = choose(model, ids, *named)
     lines = lines_of(model, chosen, spec)
     context.progress(0.0, f"words of neuron {chosen.neuron} of layer {chosen.layer}")
     found = {name: _words(model, chosen, name, spec) for name in directions_of(model)}
@@ -119,6 +124,9 @@ def _check(model: Model, inputs: Inputs, spec: CardSpec) -> None:
         raise InputError(f"option most = {spec.most}: the vocabulary has {model.W_U.shape[1]} tokens")
     if spec.target is not None:
         model.single_token(spec.target)
+    if spec.pick == "promotes_target" and (spec.target is None or spec.neuron is not None):
+        lacking = "name the token (--target)" if spec.target is None else f"neuron {spec.neuron} is named already"
+        raise InputError(f"option pick = promotes_target finds a token's neuron: {lacking}")
     length = len(model.encode(str(inputs.prompt)))
     if length + spec.new_tokens > model.geometry.n_ctx:
         raise InputError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from analyses._contract import Context
-from analyses._neurons import Words
+from analyses._neurons import NormUse, Words, rows
 from analyses.neuron_reader.computing import MOST_BYTES
 from hooks.capture import run_with_cache
 from hooks.continuation import ABSENT, continued, end_of_text
@@ -82,6 +82,27 @@ def _longest(model: Model, ids: Tensor, layers: Sequence[int]) -> tuple[int, int
         for one in chunk:
             written = run[Site(one, "mlp_post")][0, -1].float().abs() * model.W_out(one).float().norm(dim=1)
             best = max(best, (float(written.max()), one, int(written.argmax())), key=lambda found: found[0])
+    return best[1:]
+
+
+@torch.no_grad()
+def promoter(model: Model, target: int, layer: int | None, norm: NormUse) -> tuple[int, int]:
+    """Layer and neuron, of this layer or of all, in whose output direction a token stands out most over the vocabulary.
+
+    It is the neuron reader's z without its search: mean and spread of a direction's products come from two moments of
+    the unembedding.
+    """
+    W_U = model.W_U.float()
+    middle, square = W_U.mean(dim=1), W_U @ W_U.T / W_U.shape[1]
+    best = (-float("inf"), 0, 0)
+    for one in range(model.geometry.n_layers) if layer is None else [layer]:
+        directions = rows(model, one, "out", norm).float()
+        mean = directions @ middle
+        spread = (((directions @ square) * directions).sum(dim=1) - mean.square()).clamp_min(1e-20).sqrt()
+        z = (directions @ W_U[:, target] - mean) / spread
+        # A neuron that writes nothing promotes nothing.
+        z = z.masked_fill(~directions.any(dim=1), -float("inf"))
+        best = max(best, (float(z.max()), one, int(z.argmax())), key=lambda found: found[0])
     return best[1:]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from analyses._columns import bounds, no_rows
 from analyses._common import LAYER
 from analyses._contract import Column
 from analyses._stats import lone_p, marked, mean_interval, paired_difference
@@ -56,8 +57,11 @@ def _by_text(part: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _finished(rows: list[dict[str, object]], p: list[float], columns: tuple[Column, ...]) -> pd.DataFrame:
-    names = [column.name for column in columns]
-    return pd.DataFrame(rows).assign(discovered=marked(p))[names] if rows else pd.DataFrame(columns=names)
+    if not rows:
+        whole, numbers = ("layer", "channels", "texts"), ("change", "difference", "low", "high")
+        types = dict.fromkeys(whole, "int64") | dict.fromkeys(numbers, "float64") | {"discovered": "bool"}
+        return no_rows(columns, **types)
+    return pd.DataFrame(rows).assign(discovered=marked(p))[[column.name for column in columns]]
 
 
 def said_of(contrasts: pd.DataFrame, ablation: pd.DataFrame) -> str:
@@ -73,8 +77,7 @@ def said_of(contrasts: pd.DataFrame, ablation: pd.DataFrame) -> str:
 
 _FOUND = Column("discovered", "", "told from zero at a false discovery rate of 5%; never below 6 texts")
 _SIDES = (
-    Column("low", "nats", "lower end of its 95% interval over texts"),
-    Column("high", "nats", "upper end"),
+    *bounds("nats"),
     Column("texts", "count", "texts behind the row"),
 )
 _EDIT = Column("edit", "", "zero, or mean: the channel's mean over those tokens of the other texts")

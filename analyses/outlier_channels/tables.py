@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from analyses._activations import Text
+from analyses._columns import bounds, no_rows
 from analyses._common import LAYER
 from analyses._contract import Column
 from analyses._stats import mean_interval
@@ -79,6 +80,9 @@ def massive_table(model: Model, texts: Sequence[Text], reading: Reading) -> pd.D
          "value": one.value, "median": one.median}
         for one in reading.massive
     ]  # fmt: skip
+    if not rows:
+        whole = dict.fromkeys(("layer", "channel", "text", "position"), "int64")
+        return no_rows(MASSIVE, **whole, sink="bool", value="float64", median="float64")
     return pd.DataFrame(rows, columns=[column.name for column in MASSIVE])
 
 
@@ -137,13 +141,11 @@ VERDICT = (
 LAYERS = (
     LAYER,
     Column("across", "", "kurtosis over the channels of a token (3: Gaussian), mean over tokens, then texts"),
-    Column("across_low", "", "lower end of its 95% interval over texts; missing for one text"),
-    Column("across_high", "", "upper end"),
+    *bounds("", "across"),
     Column("over_tokens", "", "kurtosis over all tokens, of the median channel"),
     Column("outliers", "count", "outlier channels"),
     Column("share", "fraction", "share of a token's squared norm on them, mean over tokens, then texts"),
-    Column("share_low", "fraction", "lower end of its 95% interval over texts"),
-    Column("share_high", "fraction", "upper end"),
+    *bounds("fraction", "share"),
     Column("largest", "", "largest |x|"),
     Column("channel", "", "its channel"),
     Column("massive", "count", "massive activations"),

@@ -13,8 +13,9 @@ Ours: the folds share no group, but for selectivity: there labels and control la
 types recur, for without that no probe could know them. Targets are sets: a prediction is right where it is any of the
 row's classes, and the logistic loss is −log of their summed probability. Means over tokens leave the first token out,
 and edits leave it alone. What is ablated is the whole subspace on which predictions depend, held at its mean; a control
-moves every vector exactly as far along a random direction. A probe is applied to half of the folds and fitted on the
-others; where no layer is named, the most accurate one is taken, whose score is a maximum.
+moves every vector exactly as far along a random direction; a new probe of what ablation leaves stands beside new
+probes without random subspaces of its rank. A probe is applied to half of the folds and fitted on the others; where no
+layer is named, the most accurate one is taken, whose score is a maximum.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from pydantic import Field
 
 from analyses._contract import Analysis, Context, Frames, Inputs, Spec, an_artifact
 from analyses._dictionaries.kept import KIND as DICTIONARY
+from analyses.probes.choosing import check_chosen, sites_of
 from analyses.probes.columns import COLUMNS
 from analyses.probes.computing import probe_all
 from analyses.probes.figures import figures, names
 from analyses.probes.fitting import K_SPARSE, Method
 from analyses.probes.kept import KIND, class_of
-from analyses.probes.reading import items_of
-from analyses.probes.study import sites_of
+from analyses.probes.reading import RIGHT, WRONG, classed, items_of
 from data.artifacts import check_name
 from hooks.errors import InputError
 
@@ -99,7 +100,9 @@ def run(model: Model, inputs: Inputs, spec: ProbesSpec, context: Context) -> Fra
 
 def check(model: Model, inputs: Inputs, spec: ProbesSpec) -> None:
     """Refuse what can be seen before anything runs."""
-    sites_of(model, spec)
+    sites = sites_of(model, spec)
+    if spec.chosen_method != K_SPARSE:
+        check_chosen(spec, sites)
     if spec.keep_as is not None:
         check_name(spec.keep_as)
     wrong = [one for one in spec.sparsities if one < 1]
@@ -118,8 +121,7 @@ def check(model: Model, inputs: Inputs, spec: ProbesSpec) -> None:
     items, target = items_of(model, inputs, spec)
     if len({one.group for one in items}) < 2:
         raise InputError(f"{len(items)} items of one group: a probe is tested on other groups than it is fitted on")
-    if target != "right":
-        class_of(spec.toward, list(dict.fromkeys(name for one in items for name in one.classes)))
+    class_of(spec.toward, (RIGHT, WRONG) if target == "right" else classed(items, target).classes)
 
 
 _WORDS = ("red", "green", "blue", "black", "white", "brown", "grey", "pink")
@@ -138,6 +140,7 @@ ANALYSIS = Analysis(
     paper="Hewitt and Liang 2019, Designing and Interpreting Probes with Control Tasks; Marks and Tegmark 2024",
     needs=("texts", "tasks"),
     spec=ProbesSpec,
+    version=2,
     onward=("feature_browser", "steering"),
     run=run,
     figures=figures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analyses._columns import bounds
 from analyses._contract import Column
 from analyses.probes.applying import PROBE, RANDOM
 from analyses.probes.fitting import KEPT
@@ -10,8 +11,7 @@ SITE = Column("site", "", "what is read: its kind")
 LAYER = Column("layer", "", "its layer, from 0")
 METHOD = Column("method", "", f"how the probe was fitted; {KEPT}: the kept one, on texts that it was not fitted on")
 K = Column("k", "count", "latents or channels that each class has; NULL for probes of all channels")
-LOW = Column("low", "fraction", "lower end of its 95% interval over groups")
-HIGH = Column("high", "fraction", "upper end")
+LOW, HIGH = bounds("fraction", over="groups")
 SCORES = (
     SITE, LAYER, METHOD, K,
     Column("accuracy", "fraction", "held-out rows whose predicted class is one that counts for them"),
@@ -22,8 +22,7 @@ SCORES = (
     Column("shared", "fraction", "accuracy on random folds, where rows of one group may be in two (mean of draws)"),
     Column("control", "fraction", "accuracy on those folds with control labels, random by type"),
     Column("selectivity", "fraction", "shared − control"),
-    Column("selectivity_low", "fraction", "lower end of its 95% interval over groups"),
-    Column("selectivity_high", "fraction", "upper end"),
+    *bounds("fraction", "selectivity", over="groups"),
     Column("ece", "fraction", "expected calibration error: |accuracy − probability| over ten bins, weighted by rows"),
     Column("log_loss", "nats", "−log of the summed probability of the row's classes, mean; log(classes) knows nothing"),
 )  # fmt: skip

@@ -9,23 +9,30 @@ import numpy as np
 import pandas as pd
 
 from analyses._contract import Context, Frames, Inputs
-from analyses._stats import Bools, grouped_folds
-from analyses.probes.applying import NOTHING, PROBE, RANDOM, effects
+from analyses._stats import Bools, Floats, grouped_folds
+from analyses.probes.applying import NOTHING, PROBE, effects
+from analyses.probes.choosing import chosen_cell, dictionary_of
 from analyses.probes.fitting import K_SPARSE, fitted, k_sparse
-from analyses.probes.kept import KIND, Placed, class_of, contents, digest, of_artifact, placed
+from analyses.probes.kept import KIND, Placed, class_of, contents, of_artifact, placed
 from analyses.probes.reading import Labelled, labelled, vectors
 from analyses.probes.scoring import Folds, control_of, folds_of, predictions
 from analyses.probes.study import (
     Cell,
     all_cells,
     baselines_table,
-    chosen_cell,
-    dictionary_of,
     kept_row,
     reliability_table,
     scores_table,
 )
-from analyses.probes.tables import applied_table, confusion, framed, items_table, latents_table, refit_row
+from analyses.probes.tables import (
+    applied_table,
+    confusion,
+    drawn_refit_row,
+    framed,
+    items_table,
+    latents_table,
+    refit_row,
+)
 from hooks.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,13 +85,13 @@ def _about(given: Labelled, chosen: Cell, one: Placed | None, toward: int, spec:
 
 
 def _new(given: Labelled, kept: Placed, spec: ProbesSpec) -> Bools:
-    """[row] texts that a kept probe was not fitted on, of classes that it knows. Raises InputError for none."""
-    new = np.array([digest(item) not in kept.trained for item in given.items])
+    """[row] of groups that a kept probe was not fitted on, of classes that it knows. Raises InputError for none."""
+    new = np.array([not kept.knows(item) for item in given.items])
     new &= np.array([any(name in kept.classes for name in item.classes) for item in given.items])
     if not new.any():
         raise InputError(
             f"probe {spec.probe!r} knows the classes {', '.join(kept.classes)} and was fitted on {len(kept.trained)} "
-            "texts: none of these texts is new to it and of one of its classes; give others"
+            "texts: none of these texts is of a group that is new to it and of one of its classes; give others"
         )
     return new
 
@@ -105,11 +112,9 @@ def _applied(
     model: Model, given: Labelled, one: Placed, cell: Cell, test: Bools, spec: ProbesSpec, context: Context
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(edits, applied), on rows that the probe was not fitted on."""
-    places = [given.classes.index(name) if name in given.classes else -1 for name in one.classes]
-    padded = np.concatenate([given.targets, np.zeros((len(test), 1), dtype=bool)], axis=1)
     some = np.flatnonzero(test)[: spec.applied_texts]
     items = [given.items[row] for row in some]
-    edits = effects(model, one, items, padded[some][:, places], spec, context, (0.6, 0.98))
+    edits = effects(model, one, items, one.targets(items), spec, context, (0.6, 0.98))
     again = _refitted(given, one, cell, test, spec) if "ablate" in spec.edits and spec.probe is None else []
     return edits, applied_table(edits, again)
 
@@ -123,15 +128,18 @@ def _refitted(given: Labelled, one: Placed, cell: Cell, test: Bools, spec: Probe
     if len(set(groups)) < 2:
         return []
     folds = grouped_folds(groups, min(spec.folds, len(set(groups))), seed=spec.draw_seed)
-    basis = one.probe.subspace()
-    drawn = np.random.default_rng(spec.draw_seed).standard_normal((basis.shape[1], len(basis)))
-    x, rows = cell.x[test], []
-    for edit, arm, away in ((NOTHING, NOTHING, basis[:0]), ("ablate", PROBE, basis),
-                            ("ablate", RANDOM, np.linalg.qr(drawn)[0].T)):  # fmt: skip
+    basis, x = one.probe.subspace(), cell.x[test]
+    drawn = np.random.default_rng(spec.draw_seed).standard_normal((spec.random_draws, basis.shape[1], len(basis)))
+
+    def without(away: Floats) -> Bools:
         left = x - (x - one.centre) @ away.T @ away
-        found = predictions(left, targets, folds, partial(fitted, method="logistic", c=spec.c))
-        rows.append(refit_row(edit, arm, found, groups))
-    return rows
+        return predictions(left, targets, folds, partial(fitted, method="logistic", c=spec.c)).hits
+
+    return [
+        refit_row(NOTHING, NOTHING, without(basis[:0]), groups),
+        refit_row("ablate", PROBE, without(basis), groups),
+        drawn_refit_row([float(without(np.linalg.qr(one)[0].T).mean()) for one in drawn], len(groups)),
+    ]
 
 
 def _latents(given: Labelled, cells: list[Cell], folds: Folds) -> pd.DataFrame:

@@ -67,7 +67,8 @@ def _accuracy(scores: pd.DataFrame, baselines: pd.DataFrame, note: str, about: p
     for name, dash in (("majority", "dash"), ("words alone", "dot")):
         level = float(baselines.loc[baselines["baseline"] == name, "accuracy"].iloc[0])
         figure.add_hline(y=level, line={"color": QUIET, "width": 1, "dash": dash})
-    return figure
+    # From 0, so that no line lies on the axis.
+    return figure.update_yaxes(range=[0.0, 1.04])
 
 
 def _levels(baselines: pd.DataFrame) -> str:

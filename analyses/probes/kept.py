@@ -14,6 +14,7 @@ from analyses._stats import Bools, Floats
 from analyses.probes.fitting import Probe
 from analyses.probes.reading import Item, Labelled
 from hooks.dictionaries import channels
+from hooks.dictionaries.placed import known, unlike
 from hooks.errors import InputError, unknown
 from hooks.sites import Site
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 KIND = "probe"
 MARKED = 8
 """First tokens by which a text is known again: the fewest that any reading may take."""
-SAME = ("name", "revision", "quantisation", "processing")
-"""What of a model's identity decides whether a probe fits it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,7 @@ class Placed:
         centre: [d] mean of the rows fitted on.
         means: mean projection on the unit direction of rows of that class, and of the others.
         trained: digests of the texts fitted on.
+        groups: digests of their groups.
     """
 
     probe: Probe
@@ -49,12 +49,21 @@ class Placed:
     means: tuple[float, float]
     trained: frozenset[str]
     method: str
+    groups: frozenset[str] = frozenset()
 
     @property
     def direction(self) -> Floats:
         """[d] of length 1, towards the class."""
         found = self.probe.directions()[self.toward]
         return np.asarray(found / max(float(np.linalg.norm(found)), 1e-300), dtype=np.float64)
+
+    def targets(self, items: Sequence[Item]) -> Bools:
+        """[row class] which of its classes count for each item; one of several names is enough."""
+        return np.array([[name in item.classes for name in self.classes] for item in items], dtype=bool)
+
+    def knows(self, item: Item) -> bool:
+        """Whether it was fitted on this text, or on another one of its group."""
+        return digest(item) in self.trained or group_digest(item) in self.groups
 
 
 def placed(
@@ -64,13 +73,19 @@ def placed(
     draft = Placed(probe, site, position, given.classes, toward, x[rows].mean(axis=0), (0.0, 0.0), frozenset(), method)
     along, mine = x[rows] @ draft.direction, given.targets[rows][:, toward]
     means = float(along[mine].mean()), float(along[~mine].mean())
-    trained = frozenset(digest(one) for one, inside in zip(given.items, rows, strict=True) if inside)
-    return Placed(**{**vars(draft), "means": means, "trained": trained})
+    fitted = [one for one, inside in zip(given.items, rows, strict=True) if inside]
+    trained, groups = frozenset(map(digest, fitted)), frozenset(map(group_digest, fitted))
+    return Placed(**{**vars(draft), "means": means, "trained": trained, "groups": groups})
 
 
 def digest(item: Item) -> str:
     """Of the first tokens, to tell a text that a probe was fitted on, also where more or less of it is read."""
     return hashlib.sha256(",".join(map(str, item.ids[:MARKED])).encode()).hexdigest()[:16]
+
+
+def group_digest(item: Item) -> str:
+    """Of the name of its group, to tell a text whose group a probe was fitted on."""
+    return hashlib.sha256(item.group.encode()).hexdigest()[:16]
 
 
 def class_of(name: str | None, classes: Sequence[str]) -> int:
@@ -90,7 +105,7 @@ def contents(model: Model, one: Placed, told: dict[str, Any]) -> tuple[dict[str,
     meta = {
         "model": model.identity.as_dict(), "site": one.site.name, "layer": one.site.layer, "position": one.position,
         "classes": list(one.classes), "class": one.classes[one.toward], "method": one.method, "link": one.probe.link,
-        "trained": sorted(one.trained), **told,
+        "trained": sorted(one.trained), "groups": sorted(one.groups), **told,
     }  # fmt: skip
     return tensors, meta
 
@@ -104,13 +119,11 @@ def of_artifact(kept: Artifact, model: Model) -> Placed:
         probe = Probe(arrays["weights"], arrays["bias"], meta["link"])
         found = Placed(probe, site, meta["position"], classes, classes.index(meta["class"]), arrays["centre"],
                        (float(arrays["means"][0]), float(arrays["means"][1])), frozenset(meta["trained"]),
-                       meta["method"])  # fmt: skip
+                       meta["method"], frozenset(meta.get("groups", ())))  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"artifact {kept.name!r} does not hold a probe: {error!r}") from error
-    mine = model.identity.as_dict()
-    if differing := [one for one in SAME if theirs.get(one) != mine[one]]:
-        told = ", ".join(f"{one} {theirs.get(one)!r} (here {mine[one]!r})" for one in differing)
-        raise InputError(f"probe {kept.name!r} was fitted on another model: {told}")
+    if told := unlike(known(theirs), model):
+        raise InputError(f"probe {kept.name!r} was fitted on a model of {told[0]}; the loaded one has {told[1]}")
     site.check(model.geometry)
     if (width := channels(site, model)) != probe.weights.shape[1]:
         raise InputError(f"probe {kept.name!r} reads {probe.weights.shape[1]} channels; {site.label} has {width}")

@@ -79,16 +79,16 @@ def items_of(model: Model, inputs: Inputs, spec: ProbesSpec) -> tuple[list[Item]
                      one.answers) for place, one in enumerate(inputs.tasks)], target  # fmt: skip
     if spec.target not in (None, "label"):
         raise InputError(f"option target = {spec.target!r}: texts have labels alone; give tasks for {spec.target!r}")
-    labels = inputs.labels or ("",) * len(inputs.texts)
+    labels, groups = (one or ("",) * len(inputs.texts) for one in (inputs.labels, inputs.groups))
     if unlabelled := [place for place, label in enumerate(labels) if not label]:
         raise InputError(
             f"{len(unlabelled)} of {len(labels)} texts have no label (the first is text {unlabelled[0]}): give "
             'a file of JSON lines such as {"text": "…", "label": "…"}, or --set domains'
         )
     items = []
-    for place, (text, label) in enumerate(zip(inputs.texts, labels, strict=True)):
+    for place, (text, label, group) in enumerate(zip(inputs.texts, labels, groups, strict=True)):
         ids = tuple(model.encode(text))[: spec.read_tokens]
-        items.append(Item(place, text, ids, text, (label,)))
+        items.append(Item(place, text, ids, group or text, (label,)))
     return items, "label"
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses._common import checked_layers
 from analyses._contract import Context
-from analyses._dictionaries.kept import one_of
 from analyses._stats import Floats, discoveries, grouped_rate, rate_interval
+from analyses.probes.choosing import sites_of
 from analyses.probes.fitting import K_CHANNELS, K_SPARSE, KEPT, fitted, k_sparse
 from analyses.probes.kept import Placed as PlacedProbe
 from analyses.probes.reading import Labelled, vectors, words_alone
@@ -33,15 +32,11 @@ from analyses.probes.scoring import (
 )
 from analyses.probes.tables import framed
 from hooks.dictionaries import Placed
-from hooks.errors import InputError
 from hooks.sites import Site
 
 if TYPE_CHECKING:
     from analyses.probes import ProbesSpec
     from hooks.model import Model
-
-LAYERS = 7
-"""Layers that are probed where none is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,25 +55,6 @@ class Cell:
         return {"site": self.site.kind, "layer": self.site.layer, "method": self.method, "k": self.k}
 
 
-def sites_of(model: Model, spec: ProbesSpec) -> list[Site]:
-    """Every site and layer asked for; seven layers over the depth where none is named.
-
-    Raises InputError for layers or sites that this model does not have.
-    """
-    count = model.geometry.n_layers
-    spread = sorted({round(float(one)) for one in np.linspace(0, count - 1, min(LAYERS, count))})
-    layers = checked_layers(model, spec.layers) if spec.layers else spread
-    found = [Site(layer, kind) for kind in dict.fromkeys(spec.sites) for layer in layers]
-    for site in found:
-        site.check(model.geometry)
-    return found
-
-
-def dictionary_of(model: Model, spec: ProbesSpec, context: Context) -> Placed | None:
-    """The kept dictionary that is named. Raises InputError where it does not fit the model."""
-    return None if spec.dictionary is None else one_of(context.use("dictionary"), model, spec.dictionary_layer)
-
-
 def all_cells(
     model: Model, given: Labelled, folds: Folds, placed: Placed | None, spec: ProbesSpec, context: Context,
     span: tuple[float, float],
@@ -94,7 +70,8 @@ def all_cells(
     if placed is not None and latents is not None:
         for k in sorted(set(spec.sparsities)):
             plans += [(placed.reads, name, k, values, partial(k_sparse, k=k, c=1.0))
-                      for name, values in ((K_SPARSE, latents), (K_CHANNELS, x[placed.reads]))]  # fmt: skip
+                      for name, values in ((K_SPARSE, latents), (K_CHANNELS, x[placed.reads]))
+                      if k <= values.shape[1]]  # fmt: skip
     cells = []
     for place, plan in enumerate(plans):
         site, method, _, values, fit = plan
@@ -135,8 +112,7 @@ def accuracy(hits: Any, groups: Sequence[str]) -> tuple[float, float, float]:
 
 def kept_row(given: Labelled, one: PlacedProbe, x: Floats, new: Any) -> dict[str, Any]:
     """The row of a kept probe, on the rows that are `new` to it; it has no control, for it is not fitted here."""
-    places = [given.classes.index(name) if name in given.classes else None for name in one.classes]
-    targets = np.stack([np.zeros(len(x), dtype=bool) if at is None else given.targets[:, at] for at in places], axis=1)
+    targets = one.targets(given.items)
     scores, chances = one.probe.scores(x[new]), one.probe.probabilities(x[new])
     best = scores.argmax(axis=1)
     found = Predictions(chances, best, targets[new][np.arange(len(best)), best])
@@ -171,25 +147,3 @@ def reliability_table(given: Labelled, cells: Sequence[Cell]) -> pd.DataFrame:
     """Every probe's bins."""
     parts = [reliability(cell.found, given.groups).assign(**cell.row()) for cell in cells]
     return framed("reliability", pd.concat(parts, ignore_index=True))
-
-
-def chosen_cell(cells: Sequence[Cell], spec: ProbesSpec) -> Cell:
-    """The probe that is shown, kept and applied: of the method, site and layer named, the most accurate one.
-
-    Raises InputError naming what there is.
-    """
-    method = spec.chosen_method or cells[0].method
-    fitting = [
-        cell for cell in cells
-        if cell.method == method and spec.chosen_layer in (None, cell.site.layer)
-        and spec.chosen_site in (None, cell.site.kind)
-    ]  # fmt: skip
-    if not fitting:
-        there = ", ".join(dict.fromkeys(f"{cell.method} at {cell.site.label}" for cell in cells))
-        raise InputError(f"no {method} probe of layer {spec.chosen_layer}, site {spec.chosen_site}; there are: {there}")
-    return max(fitting, key=lambda cell: (float(cell.found.hits.mean()), -log_loss_of(cell)))
-
-
-def log_loss_of(cell: Cell) -> float:
-    """Ties in accuracy go to the probe that is surer of what counts."""
-    return float(-np.log(np.maximum(cell.found.sure[cell.found.hits], 1e-12)).mean()) if cell.found.hits.any() else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analyses._common import beginning
-from analyses._stats import Floats, grouped_mean, grouped_rate, rate_interval
+from analyses._stats import Bools, Floats, grouped_mean, grouped_rate, rate_interval
 from analyses.probes.applying import NOTHING, PROBE, RANDOM
 from analyses.probes.columns import COLUMNS, MEASURES, SHARES
 from analyses.probes.fitting import Probe, most_different
@@ -21,8 +21,18 @@ def framed(name: str, rows: Any) -> pd.DataFrame:
     """Rows as the frame of that name: its columns in order, also where there are no rows."""
     names = [column.name for column in COLUMNS[name]]
     frame = pd.DataFrame(rows, columns=None if len(rows) else names)[names]
+    if not len(rows):
+        # What has no rows has its types all the same, or a store's column would be text from its first run on.
+        return frame.astype({one: _TYPES.get(one, "float64") for one in names})
     whole = [one for one in ("k", "draw", "layer") if one in names]
     return frame.assign(**{one: frame[one].astype("Int64") for one in whole})
+
+
+_TYPES = (
+    dict.fromkeys(("class", "edit", "arm", "measure", "group", "predicted"), "str")
+    | dict.fromkeys(("latent", "rank", "item", "texts"), "int64")
+    | {"draw": "Int64", "beyond_random": "boolean"}
+)
 
 
 def confusion(given: Labelled, found: Predictions) -> pd.DataFrame:
@@ -101,10 +111,17 @@ def _summary(part: pd.DataFrame, measure: str, drawn: bool) -> tuple[float, floa
     return float(ends[0]), float(ends[1]), float(ends[2])
 
 
-def refit_row(edit: str, arm: str, found: Predictions, groups: list[str]) -> dict[str, Any]:
-    """Accuracy of a new probe of ablated vectors; Wilson's interval where every row stands alone."""
-    hits = found.hits.astype(float)
+def refit_row(edit: str, arm: str, found: Bools, groups: list[str]) -> dict[str, Any]:
+    """Accuracy of a new probe of ablated vectors, from its hits; Wilson's interval where every row stands alone."""
+    hits = found.astype(float)
     alone = len(set(groups)) == len(groups)
     value, low, high = rate_interval(hits.sum(), len(hits)) if alone else grouped_rate(hits, groups)
     return {"edit": edit, "amount": np.nan, "arm": arm, "measure": "refit", "mean": float(value), "low": float(low),
             "high": float(high), "texts": len(groups)}  # fmt: skip
+
+
+def drawn_refit_row(accuracies: list[float], texts: int) -> dict[str, Any]:
+    """The same where random subspaces of the rank were taken away, one a draw: mean, and where further draws lie."""
+    value, low, high = np.clip(spread(np.array(accuracies)), 0.0, 1.0)
+    return {"edit": "ablate", "amount": np.nan, "arm": RANDOM, "measure": "refit", "mean": float(value),
+            "low": float(low), "high": float(high), "texts": texts}  # fmt: skip

@@ -89,7 +89,9 @@ def _pooled(frames: Frames, spec: SpectraSpec) -> go.Figure:
     own = here[here["data"] == MODEL]
     controls = here[(here["data"] != MODEL) & (here["label"] == ALL)]
     words = controls["data"].map(lambda data: data if data == "Gaussian" else f"{data}, {ALL}")
-    shown = pd.concat([own.assign(curve=own["label"]), controls.assign(curve=words)])
+    # The labels come first, as in the picture by label, so that each has one colour in both.
+    own = own.assign(curve=own["label"]).sort_values("label", key=lambda label: label == ALL, kind="stable")
+    shown = pd.concat([own, controls.assign(curve=words)])
     least = int(own["texts"].min())
     return lines(
         shown, x="layer", y="value", group="curve", x_title="layer", y_title=UNITS[measure],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analyses._activations import Text
+from analyses._columns import bounds, no_rows
 from analyses._common import LAYER
 from analyses._contract import Column
 from analyses._stats import Floats, mean_interval
@@ -31,7 +32,7 @@ def spectra_table(found: Clouds, texts: Sequence[Text], sites: Sequence[Site], t
 def pooled_table(size: int, values: Mapping[str, Floats], sites: Sequence[Site], texts: Sequence[Text]) -> pd.DataFrame:
     """The same of pooled clouds, without intervals; no rows where nothing was pooled."""
     if not values:
-        return pd.DataFrame(columns=[column.name for column in POOLED])
+        return no_rows(POOLED, layer="int64", value="float64", tokens="int64", texts="int64")
     members = groups(texts)
     least = min(len(places) for places in members.values())
     parts = [
@@ -92,8 +93,7 @@ DECAY = (
     _SITE, LAYER,
     Column("rank", "", "principal direction of a text's cloud, the largest variance first, from 1"),
     Column("share", "fraction", "share of the variance along it, mean over texts"),
-    Column("low", "fraction", "lower end of its 95% interval over texts; missing for one text"),
-    Column("high", "fraction", "upper end"),
+    *bounds("fraction"),
 )  # fmt: skip
 TEXTS = (
     Column("text", "", "number of the text, from 0"),

@@ -9,15 +9,17 @@ Sources: Bricken et al. 2023 (standard, resampling), Rajamanoharan et al. 2024 (
 (transcoders, skips); METHODS § 12 and `kernels/dictionary_step/naive.py` for the formulas.
 
 Ours: the first token of every text is left out, and every other token whose norm is more than ten times the median:
-attention rests on them, and their errors would be most of the loss. Activations are divided by one
-number, so that their mean norm is √channels; it is folded back. JumpReLU's penalty is λ(L0/active − 1)², its
-bandwidth 0.2 of a channel's size rather than 0.001, its thresholds start where four times the wanted latents are
-active and move at five times the rate: trainings are of minutes. A latent is dead after 20 batches
-without firing, not 10M tokens. BatchTopK and Matryoshka are kept as jumprelu with one running threshold. A transcoder
-reads the normalised input of the MLP before the norm's weights. A cross-layer transcoder (Ameisen et al. 2025, who use
-JumpReLU) is trained by BatchTopK in each layer, all its targets with one weight.
+attention rests on them, and their errors would be most of the loss. Activations are divided by one number, so that
+their mean norm is √channels; it is folded back. JumpReLU's penalty is λ(L0/active − 1)², its bandwidth 0.2 of a
+channel's size rather than 0.001, its thresholds start where four times the wanted latents are active and move at five
+times the rate: trainings are of minutes. For the same reason standard's biases move at ten times the rate, and its
+encoder begins as long as fits the activations best. A latent is dead after 20 batches without firing, not 10M tokens.
+BatchTopK and Matryoshka are kept as jumprelu with one running threshold. A transcoder reads the normalised input of
+the MLP before the norm's weights. A cross-layer transcoder (Ameisen et al. 2025, who use JumpReLU) is trained by
+BatchTopK in each layer, all its targets with one weight.
 
-The dictionary is kept under the name given in `keep_as`; other pages use it by that name.
+The dictionary is kept under the name given in `keep_as`; other pages use it by that name. With it are kept hashes of
+the texts that it was trained on, by which measures elsewhere leave them out.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from pydantic import Field
 
 from analyses._contract import Analysis, Context, Frames, Inputs, Spec
 from analyses._dictionaries.corpus import KIND as TEXT
+from analyses._dictionaries.kept import KIND
 from analyses._spec import an_artifact
-from analyses.train_dictionary.computing import checked, train_all
+from analyses.train_dictionary.computing import checked, latents_of, train_all
 from analyses.train_dictionary.figures import figures, names
+from analyses.train_dictionary.rows import drawn_rows, refuse_short
 from analyses.train_dictionary.tables import COLUMNS
 from kernels.dictionary_step import ARCHITECTURES
 
@@ -73,11 +77,16 @@ class TrainSpec(Spec):
     keep_as: str | None = Field(
         None, min_length=1, description="name to keep the dictionary under; text that was drawn is kept as NAME.text"
     )
+    replace: bool = Field(False, description="keep it even where another dictionary has that name, in its place")
     draw_seed: int = Field(0, ge=0, description="seed of the text, the split, the first weights and the batches")
 
     def keeps(self) -> tuple[str, ...]:
         """The dictionary, and the text beside it."""
         return () if self.keep_as is None else (self.keep_as, f"{self.keep_as}.text")
+
+    def claims(self) -> dict[str, tuple[str, bool]]:
+        """Neither replaces another run's unless asked for."""
+        return {name: (kind, self.replace) for name, kind in zip(self.keeps(), (KIND, TEXT), strict=False)}
 
 
 def run(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -> Frames:
@@ -90,8 +99,10 @@ def run(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -> Fram
     return train_all(model, inputs, spec, context)
 
 
-def _check(model: Model, _inputs: Inputs, spec: TrainSpec) -> None:
-    checked(model, spec)
+def _check(model: Model, inputs: Inputs, spec: TrainSpec) -> None:
+    places = checked(model, spec)
+    if spec.capture is None and spec.text is None and not inputs.texts:
+        refuse_short(drawn_rows(model, spec), latents_of(model, places[0][1], spec), spec.held_out)
 
 
 ANALYSIS = Analysis(
@@ -105,6 +116,7 @@ ANALYSIS = Analysis(
     by_text=True,
     spec=TrainSpec,
     onward=("dictionary_metrics", "feature_browser", "feature_steering"),
+    version=2,
     run=run,
     figures=figures,
     columns=COLUMNS,

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analyses._contract import Frames
+from analyses._dictionaries.training import DEAD_BATCHES
 from analyses._plots import histogram, lines
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def figures(frames: Frames, spec: TrainSpec) -> dict[str, go.Figure]:
         "active": lines(curve, y="active", title=f"Active latents: {what}", y_title="active latents a token",
                         legend=f"Mean over held-out tokens (L0).{ideal}", **x),
         "dead": lines(curve, y="dead", title=f"Dead latents: {what}", y_title="dead (share of latents)",
-                      legend=f"Not active in the last 20 batches of {spec.batch:,} training tokens.", **x),
+                      legend=f"Not active in the last {DEAD_BATCHES} batches of "
+                      f"{min(spec.batch, last['trained'].min()):,} training tokens.", **x),
         "densities": _densities(frames["densities"], last, what),
     }  # fmt: skip
 

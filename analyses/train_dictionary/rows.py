@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from analyses._contract import Context, Inputs
-from analyses._dictionaries.corpus import Corpus, corpus_of_texts, drawn_corpus, kept_corpus
+from analyses._dictionaries.corpus import BATCH, Corpus, batches_of, corpus_of_texts, drawn_corpus, kept_corpus
 from analyses._dictionaries.harvest import Harvest, harvest
+from analyses._dictionaries.seen import hashes_of, runs_of
 from hooks.dictionaries.placed import unlike
 from hooks.errors import InputError, unknown
 
@@ -21,36 +22,80 @@ if TYPE_CHECKING:
     from hooks.model import Model
     from hooks.sites import Site
 
+UNREAD: dict[str, object] = {"seqpos_slice": [1, None]}
+"""In SAELens' words: the first token of a text is left out."""
 WROTE, READ = 0.4, 0.5
 """Progress when the text is there, and when its activations are."""
 
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """Rows of activations, which of them are held out [row], the source in words, and the text if it was drawn."""
+    """Rows of activations.
+
+    Attributes:
+        rows: all of them.
+        held: [row] bool, held out.
+        source: where the text came from, in words.
+        seen: hashes of the documents that are trained on, as `hashes_of` makes them.
+        metadata: how the text was read, in SAELens' words, as far as it is known.
+        drawn: the text, if the model wrote it.
+    """
 
     rows: Harvest
     held: Tensor
     source: str
+    seen: Tensor
+    metadata: dict[str, object]
     drawn: Corpus | None = None
 
 
 def read_rows(
-    model: Model, inputs: Inputs, spec: TrainSpec, places: Sequence[tuple[Site, Site]], context: Context
+    model: Model, inputs: Inputs, spec: TrainSpec, places: Sequence[tuple[Site, Site]], latents: int, context: Context
 ) -> Taken:
     """Activations at every site of `places`, whole texts held out.
 
     Raises:
-        InputError: one text alone, NaN in the activations, a capture of another model or without a site.
+        InputError: one text alone, NaN in the activations, a capture of another model or without a site; before
+            anything is computed, fewer tokens to train on than latents.
     """
     sites = list(dict.fromkeys(site for pair in places for site in pair))
     if spec.capture is not None:
-        rows, source = captured_rows(context.use("capture"), model, sites), f"capture {spec.capture}"
-        return Taken(rows, held_texts(rows.text, spec), source)
+        return _from_capture(context.use("capture"), model, sites, spec, latents)
     corpus = _corpus(model, inputs, spec, context)
+    text = torch.tensor([one for one, ids in enumerate(corpus.ids) for _ in ids[1:]])
+    held = held_texts(corpus.document_of(text), spec)
+    refuse_short((len(held), int((~held).sum())), latents, spec.held_out)
+    outside = set(text[held].tolist())
+    taught = [corpus.joined(texts) for texts in corpus.pieces().values() if not outside & set(texts)]
     rows = harvest(model, corpus, sites, lambda share, words: context.progress(WROTE + (READ - WROTE) * share, words))
     drawn = corpus if spec.text is None and not inputs.texts else None
-    return Taken(rows, held_texts(corpus.document_of(rows.text), spec), corpus.source, drawn)
+    first = {ids[0] for ids in corpus.ids}
+    told = UNREAD | {"context_size": min(spec.length, model.geometry.n_ctx),
+                     "prepend_bos": first == {model.tokenizer.bos_token_id}}  # fmt: skip
+    return Taken(rows, held, corpus.source, hashes_of(taught), told, drawn)
+
+
+def drawn_rows(model: Model, spec: TrainSpec) -> tuple[int, int]:
+    """(rows in all, those to train on at least) of the text that the model would write."""
+    length = min(spec.length, model.geometry.n_ctx)
+    texts = BATCH * batches_of(spec.drawn, length)
+    return texts * (length - 1), (texts - held_count(texts, spec)) * (length - 1)
+
+
+def _from_capture(reader: CaptureReader, model: Model, sites: Sequence[Site], spec: TrainSpec, latents: int) -> Taken:
+    refuse_capture(reader, model, sites)
+    tokens = reader.tokens()
+    later = torch.tensor(tokens["position"].tolist()) > 0
+    held = held_texts(torch.tensor(tokens["prompt"].tolist())[later], spec)
+    refuse_short((len(held), int((~held).sum())), latents, spec.held_out)
+    rows = captured_rows(reader, model, sites)
+    outside = set(rows.text[held].tolist())
+    stretches = (
+        part
+        for prompt, mine in tokens[~tokens["prompt"].isin(outside)].sort_values("position").groupby("prompt")
+        for part in runs_of(mine["token_id"].tolist(), mine["position"].tolist())
+    )
+    return Taken(rows, held, f"capture {spec.capture}", hashes_of(stretches), UNREAD)
 
 
 def _corpus(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -> Corpus:
@@ -61,22 +106,35 @@ def _corpus(model: Model, inputs: Inputs, spec: TrainSpec, context: Context) -> 
     return drawn_corpus(model, spec.drawn, min(spec.length, model.geometry.n_ctx), spec.draw_seed, context, WROTE)
 
 
-def captured_rows(reader: CaptureReader, model: Model, sites: Sequence[Site]) -> Harvest:
-    """A capture's rows, the first token of each prompt left out.
-
-    Raises InputError for a capture of another model, one that is not complete or lacks a site, NaN or infinity.
-    """
+def refuse_capture(reader: CaptureReader, model: Model, sites: Sequence[Site]) -> None:
+    """Raise InputError for a capture of another model, one that is not complete, keeps no values or lacks a site."""
     if told := unlike(reader.model, model):
         raise InputError(f"capture {reader.name!r} is of another model ({told[0]}); load that one")
     if not reader.complete:
         raise InputError(f"capture {reader.name!r} was interrupted: finish it first, by the command that began it")
+    if not reader.sites:
+        raise InputError(
+            f"capture {reader.name!r} was made with --keep statistics, and has no activations to train on: capture "
+            f"again with --keep values, at {', '.join(site.name for site in sites)}"
+        )
+    for site in sites:
+        if _key(reader, site) is None:
+            raise unknown(f"site of capture {reader.name!r}", site.name, [name for _, name in reader.sites])
+
+
+def _key(reader: CaptureReader, site: Site) -> tuple[int | None, str] | None:
+    return next((one for one in reader.sites if one in ((site.layer, site.name), (site.layer, site.kind))), None)
+
+
+def captured_rows(reader: CaptureReader, model: Model, sites: Sequence[Site]) -> Harvest:
+    """A capture's rows, the first token of each prompt left out. Raises InputError as `refuse_capture`, and for NaN."""
+    refuse_capture(reader, model, sites)
     tokens = reader.tokens()
     later = torch.tensor(tokens["position"].tolist()) > 0
     values = {}
     for site in sites:
-        key = next((one for one in reader.sites if one in ((site.layer, site.name), (site.layer, site.kind))), None)
-        if key is None:
-            raise unknown(f"site of capture {reader.name!r}", site.name, [name for _, name in reader.sites])
+        key = _key(reader, site)
+        assert key is not None
         found = reader.layer(key[1], key[0])[later].flatten(1).float()
         if not bool(found.isfinite().all()):
             raise InputError(f"capture {reader.name!r} holds NaN or infinity at {site.name}")
@@ -91,8 +149,13 @@ def held_texts(text: Tensor, spec: TrainSpec) -> Tensor:
     if len(names) < 2:
         raise InputError("one text alone: part of the texts is held out, so at least two are needed")
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(spec.draw_seed))
-    count = min(len(names) - 1, max(1, round(spec.held_out * len(names))))
+    count = held_count(len(names), spec)
     return torch.zeros(len(names), dtype=torch.bool).scatter(0, order[:count], True)[place]
+
+
+def held_count(texts: int, spec: TrainSpec) -> int:
+    """How many of so many texts are held out."""
+    return min(texts - 1, max(1, round(spec.held_out * texts)))
 
 
 def usual_rows(values: Sequence[Tensor], limit: float) -> Tensor:
@@ -104,10 +167,11 @@ def usual_rows(values: Sequence[Tensor], limit: float) -> Tensor:
     return usual
 
 
-def refuse_short(held: Tensor, latents: int, share: float) -> None:
-    """Raise InputError for fewer tokens to train on than latents."""
-    if int((~held).sum()) < latents:
+def refuse_short(rows: tuple[int, int], latents: int, share: float) -> None:
+    """Raise InputError for fewer tokens to train on than latents; `rows` in all, and to train on."""
+    every, taught = rows
+    if taught < latents:
         raise InputError(
-            f"{len(held):,} tokens, {share:.0%} of the texts held out, are too few for {latents:,} latents: give more "
-            "text, or fewer latents"
+            f"option latents = {latents:,}: {every:,} tokens, {share:.0%} of the texts held out, are too few for so "
+            f"many; {taught:,} at most, or more text"
         )

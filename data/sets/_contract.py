@@ -16,10 +16,11 @@ SetKind = Literal["pairs", "tasks", "texts"]
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text with the kind that it is of, such as the domain that it comes from."""
+    """A text with the kind that it is of, such as its domain, and what it shares with others, such as its document."""
 
     text: str
     label: str
+    group: str = ""
 
 
 Item = PromptPair | TaskPrompt | LabelledText | str

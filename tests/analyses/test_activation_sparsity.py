@@ -165,6 +165,14 @@ def test_halves_have_every_label() -> None:
     assert [len(half) for half in halves_of(labelled(["a", "b", "c"]))] == [2, 1]
 
 
+def test_halves_tear_no_group_apart() -> None:
+    fitted, held_out = halves_of(labelled([""] * 5), ("one", "one", "other", "", "one"))
+    assert [text.number for text in fitted] == [0, 1, 4, 3]
+    assert [text.number for text in held_out] == [2]
+    with pytest.raises(InputError, match="1 group of texts is too few"):
+        halves_of(labelled(["", ""]), ("one", "one"))
+
+
 def labelled(labels: list[str]) -> list[Text]:
     return [Text(number, torch.zeros(1, 3, dtype=torch.long), "", label) for number, label in enumerate(labels)]
 

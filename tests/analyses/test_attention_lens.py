@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analyses._contract import Context, Inputs
+from analyses._plots import glyphs
 from analyses._trained_lenses.options import TRIALS
 from analyses._trained_lenses.readout import Readout
 from analyses._trained_lenses.translators import Affine
@@ -77,4 +78,14 @@ def test_a_kept_lens_is_read_head_by_head_and_refused_where_it_does_not_fit(tiny
     with pytest.raises(InputError, match="layer = 1: the layers that are read are 0, 2"):
         ANALYSIS.check(tiny, TEXTS, AttentionLensSpec(layers=(0, 2), layer=1, **QUICK))
     figures = ANALYSIS.figures(frames, AttentionLensSpec(lens="heads"))
-    assert "layer 1" in figures["head_tokens"].layout.meta["title"]
+    drawn, tokens = figures["head_tokens"].layout.meta, len(tiny.encode(str(prompt.prompt)))
+    assert "layer 1" in drawn["title"]
+    # The fewer stand side by side, so that words have room: here tokens are as many as heads.
+    assert (tokens, drawn["x_title"]) == (tiny.geometry.n_heads, "position and token read")
+    longer = Inputs(prompt="Mary saw the park near the river")
+    frames = ANALYSIS.run(tiny, longer, AttentionLensSpec(lens="heads"), kept.using("heads"))
+    drawn = ANALYSIS.figures(frames, AttentionLensSpec(lens="heads"))["head_tokens"].layout.meta
+    assert (drawn["x_title"], list(drawn["x_labels"])) == ("head", ["0", "1", "2", "3"])
+    top = one(frames["heads"], lens="attention lens", position=0).sort_values("head")["top"]
+    assert drawn["words"][-1] == [glyphs(word) for word in top], "the first token stands on top"
+    assert drawn["y_labels"][-1].startswith("0 ")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analyses._contract import Context, Inputs
 from analyses._dictionaries.cross_training import CrossTraining
-from analyses._dictionaries.kept import CROSS, cross_contents, cross_of
+from analyses._dictionaries.kept import KIND, all_of, cross_contents, cross_of, is_cross
 from analyses._dictionaries.training import Schedule
 from analyses.train_dictionary import ANALYSIS, TrainSpec
 from data.artifacts import Artifact
@@ -90,16 +90,20 @@ def test_it_is_trained_kept_and_read_again(tiny: Model) -> None:
     frames = ANALYSIS.run(tiny, Inputs(prompt="x"), spec, Context(keep=keep))
     assert frames["summary"]["layer"].tolist() == [0, 1]
     assert frames["curve"].groupby("layer")["step"].max().tolist() == [4, 4]
-    assert kept["clt"].kind == CROSS
+    assert kept["clt"].kind == KIND
+    assert is_cross(kept["clt"])
+    with pytest.raises(InputError, match="write to several layers; here dictionaries of single layers"):
+        all_of(kept["clt"], tiny)
     found = cross_of(kept["clt"], tiny)
-    again = Artifact("again", CROSS, *reversed(cross_contents(found, {})), "r")
+    tensors, meta = cross_contents(found, {})
+    again = Artifact("again", KIND, meta, tensors, "r")
     for one, other in zip(found.parts, cross_of(again).parts, strict=True):
         assert all(torch.equal(tensor, other.tensors()[name]) for name, tensor in one.tensors().items())
-    changed = Artifact("x", CROSS, kept["clt"].meta | {"model": {"revision": "other"}}, kept["clt"].tensors, "r")
+    changed = Artifact("x", KIND, kept["clt"].meta | {"model": {"revision": "other"}}, kept["clt"].tensors, "r")
     with pytest.raises(InputError, match="made for a model of revision 'other'"):
         cross_of(changed, tiny)
     with pytest.raises(InputError, match="does not hold a cross-layer transcoder"):
-        cross_of(Artifact("x", CROSS, {"layers": [0]}, {}, "r"))
+        cross_of(Artifact("x", KIND, {"layers": [0]}, {}, "r"))
 
 
 @pytest.mark.parametrize("options", [{"layers": (1,)}, {"layers": (0, 1), "architecture": "standard"}])

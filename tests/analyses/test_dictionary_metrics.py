@@ -19,6 +19,7 @@ from analyses._dictionaries.corpus import corpus_of_texts
 from analyses._dictionaries.harvest import harvest
 from analyses._dictionaries.kept import contents
 from analyses._dictionaries.training import Schedule, Training
+from analyses._stats import ratio_interval
 from analyses.dictionary_metrics import ANALYSIS, MetricsSpec
 from analyses.dictionary_metrics.letters import absorption, first_letters, main_latents
 from analyses.dictionary_metrics.similarity import nearest_directions, random_neighbours
@@ -255,3 +256,41 @@ def test_a_trained_topk_absorbs_more_than_a_nested_dictionary() -> None:
         shares[architecture] = float(found.fraction.mean())
     assert shares["topk"] > 0.2
     assert shares["matryoshka"] < shares["topk"] / 2
+
+
+@pytest.mark.parametrize(("more", "grows"), [(3, False), (8, True)])
+def test_main_latents_stop_where_f1_rises_by_three_hundredths_or_less(more: int, grows: bool) -> None:
+    """Of 100 words latent 0 tells 90, F1 180/190; latent 1 tells `more` others: F1 rises by 0.016 or by 0.042."""
+    truth = torch.tensor([True] * 100 + [False] * 100)
+    codes = torch.zeros(200, 2)
+    codes[:90, 0] = 1.0
+    codes[90 : 90 + more, 1] = 1.0
+    mains, f1 = main_latents(codes, truth)
+    assert mains == ((0, 1) if grows else (0,))
+    assert f1 == pytest.approx(2 * (90 + more * grows) / (190 + more * grows))
+
+
+def test_three_latents_absorb_at_most() -> None:
+    """Five others carry 1 each of a projection of 6, and the main latent 1: three of them make 3/(3 + 1)."""
+    codes, along = torch.ones(1, 6), torch.ones(6)
+    _, fraction = absorption(torch.tensor([6.0]), codes, along, torch.ones(6), [0])
+    assert fraction.tolist() == pytest.approx([0.75])
+
+
+def test_intervals_are_over_documents_not_their_pieces(tiny: Model) -> None:
+    """Three long texts in pieces of 8 tokens: sums by hand over the pieces of each, and Student's t over three."""
+    long = tuple(" ".join([text] * 5) for text in TEXTS.texts[:3])
+    site, width = Site(1, "resid_post"), tiny.geometry.d_model
+    frames = measured(tiny, placed_at(tiny, nothing(width, torch.zeros(width)), site), Inputs(texts=long), length=8)
+    corpus = corpus_of_texts(tiny, long, 8)
+    assert len(corpus.ids) > 6
+    sums, counts = np.zeros(3), np.zeros(3)
+    for document, ids in zip(corpus.documents, corpus.ids, strict=True):
+        if len(ids) > 2:
+            log_probs = tiny.logits(torch.tensor([ids])).log_softmax(dim=-1)[0, 1:-1]
+            sums[document - 1] -= float(log_probs.gather(1, torch.tensor(ids[2:])[:, None]).sum())
+            counts[document - 1] += len(ids) - 2
+    row = frames["losses"].set_index("arm").loc["unchanged"]
+    wanted = ratio_interval(sums, counts)
+    assert (row["texts"], row["predicted"]) == (3, counts.sum())
+    assert [row["ce"], row["ce_low"], row["ce_high"]] == pytest.approx([float(one) for one in wanted], rel=1e-4)

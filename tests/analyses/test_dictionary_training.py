@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from analyses._contract import Inputs
 from analyses._dictionaries.corpus import corpus_of_texts
 from analyses._dictionaries.quality import explained_by_components, quality
 from analyses._dictionaries.training import Schedule, Training
-from analyses.train_dictionary import TrainSpec
+from analyses.train_dictionary import ANALYSIS, TrainSpec
 from analyses.train_dictionary.rows import held_texts
+from analyses.train_dictionary.watching import schedule_of
 from hooks.dictionaries import Dictionary
 from hooks.errors import InputError
 from hooks.model import Model
@@ -144,3 +146,35 @@ def test_pieces_of_one_document_stay_together(tiny: Model) -> None:
             assert len(set(held[rows == document].tolist())) == 1
     with pytest.raises(InputError, match="one text alone"):
         held_texts(corpus_of_texts(tiny, texts[:1], 8).document_of(torch.arange(3)), TrainSpec())
+
+
+def test_too_many_latents_are_refused_before_text_is_written(tiny: Model) -> None:
+    """64 texts of 7 tokens, 6 texts held out: 406 rows to train on at most."""
+    spec = TrainSpec(latents=407, active=3, drawn=200, length=8)
+    with pytest.raises(InputError, match=r"option latents = 407: 448 tokens.* 406 at most"):
+        ANALYSIS.check(tiny, Inputs(prompt="x"), spec)
+    ANALYSIS.check(tiny, Inputs(prompt="x"), spec.model_copy(update={"latents": 406}))
+
+
+def test_a_latent_is_dead_after_rows_that_were_there() -> None:
+    """A batch of more rows than there are is all of them: 20 such batches, not 20 of the size asked for."""
+    assert schedule_of(TrainSpec(batch=1024), 300).dead_after == 20 * 300
+    assert schedule_of(TrainSpec(batch=1024), 5000).dead_after == 20 * 1024
+
+
+def test_standard_begins_with_the_length_that_fits_and_moves_its_biases_fast() -> None:
+    """Neither longer nor shorter encoder rows have less error; Adam's first step is the rate, or ten times it."""
+    x, _ = planted(2000)
+    made = Training(x, x, Rule("standard", sparsity=0.5), 96, Schedule(100, 256, 0.001, 100))
+    begun = made.dictionary_in_training()
+    errors = []
+    for times in (0.8, 1.0, 1.25):
+        codes = Dictionary.of(begun.tensors() | {"W_enc": times * begun.W_enc}, begun.settings())
+        errors.append(float((made.x - codes.reconstruct(made.x)).square().sum()))
+    assert errors[1] < min(errors[0], errors[2])
+    before = {name: one.clone() for name, one in made.parameters.items()}
+    next(made.run())
+    rate = made.schedule.rate_at(0)
+    moved = {name: float((one - before[name]).abs().max()) for name, one in made.parameters.items()}
+    assert moved["b_enc"] == pytest.approx(10 * rate, rel=0.01)
+    assert moved["encoder"] == pytest.approx(rate, rel=0.01)

@@ -9,11 +9,13 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from analyses._contract import Context, Frames, Inputs
-from analyses._dictionaries.detection import detection, windows_of
+from analyses._dictionaries.corpus import corpus_of_texts
+from analyses._dictionaries.detection import detection, halves_of_texts, windows_of
 from analyses._dictionaries.firing import Firing, firing
 from analyses._dictionaries.kept import contents as dictionary_contents
 from analyses._dictionaries.labels import (
@@ -26,6 +28,7 @@ from analyses._dictionaries.labels import (
 )
 from analyses.feature_browser import ANALYSIS, BrowserSpec
 from analyses.feature_browser.choosing import chosen_latent, detail, listed
+from analyses.feature_browser.computing import distinct
 from analyses.feature_browser.contexts import Texts, chosen_rows, together
 from analyses.feature_browser.effects import effects, in_stream
 from data.artifacts import Artifact
@@ -200,6 +203,7 @@ def test_sorting_searching_and_choosing(frames: Frames) -> None:
     opened = detail(frames, BrowserSpec(), "latents", "density", "0")
     assert opened is not None
     assert opened["context"].str.contains("[", regex=False).all()
+    assert detail(frames, BrowserSpec(), "latents", "density", "0 (red · book)") is not None
 
 
 def test_every_latent_can_be_drawn_even_one_that_is_never_active(frames: Frames) -> None:
@@ -258,6 +262,68 @@ def test_bad_input_is_refused_before_anything_is_read(tiny: Model) -> None:
     def never(_fraction: float, words: str) -> None:
         raise AssertionError(words)
 
-    for spec, words in (({"layer": 2}, "has layers 1"), ({"write": ("12=x",)}, "has 12 latents")):
+    for spec, words in (
+        ({"layer": 2}, "has layers 1"), ({"write": ("12=x",)}, "has 12 latents"), ({"latent": 12}, "latents 0 to 11"),
+    ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             browsed(tiny, context=Context(use=used(tiny).__getitem__, progress=never), **spec)
+    with pytest.raises(InputError, match="latents 0 to 255"):
+        ANALYSIS.check(tiny, GIVEN, BrowserSpec(latent=900))
+
+
+def test_a_column_that_is_the_same_for_all_is_left_out(frames: Frames) -> None:
+    """All directions have length 2; with others the column is there. Labels stand beside the latents."""
+    columns = [drawn_table(frames), drawn_table(frames | {"latents": uneven(frames["latents"])})]
+    assert [len(one) for one in columns] == [6, 7]
+    labelled = frames["latents"].assign(written="a label that is much longer than the room there is")
+    shown = json.dumps(
+        ANALYSIS.figures(frames | {"latents": labelled}, BrowserSpec())["latents"].to_plotly_json(), default=str
+    )
+    assert "0 a label that is much" in shown
+    note = ANALYSIS.figures(frames, BrowserSpec())["latents"].layout.meta["notes"][0]
+    assert "All directions have length 2." in note
+
+
+def uneven(latents: pd.DataFrame) -> pd.DataFrame:
+    return latents.assign(norm=np.linspace(1, 2, len(latents)))
+
+
+def drawn_table(frames: Frames) -> list[str]:
+    return list(ANALYSIS.figures(frames, BrowserSpec(rows=1))["latents"].layout.meta["words"][0])
+
+
+def test_a_label_names_no_token_twice() -> None:
+    assert distinct("you · \\ · your · \\") == "you · \\ · your"
+    assert distinct("") == ""
+
+
+def test_pieces_of_a_document_are_in_one_half(tiny: Model) -> None:
+    """Cut in pieces of 3 tokens, the labels' halves are still of whole texts."""
+    corpus = corpus_of_texts(tiny, TEXTS, 3)
+    assert len(corpus.ids) > len(TEXTS)
+    text = torch.arange(len(corpus.ids))
+    held = halves_of_texts(corpus.document_of(text), 0)
+    for pieces in corpus.pieces().values():
+        assert len({bool(held[one]) for one in pieces}) == 1
+    assert 0 < len({corpus.documents[one] for one in text[held].tolist()}) < len(TEXTS)
+
+
+def test_a_model_can_be_asked_for_labels_of_chosen_latents(real: Model) -> None:
+    """Each is its own words with its own score, beside the label of tokens; without a model nobody is asked."""
+    tensors, meta = dictionary_contents([planted(real)], {})
+    uses = {"dictionary": Artifact("mine", "dictionary", meta, tensors, "r1"), "asks": real}
+    asked = browsed(real, context=Context(use=uses.__getitem__), asks="smollm2-135m", ask=(3, 1))["asked"]
+    assert asked["latent"].tolist() == [3, 1]
+    assert (asked["label"] != "").all()
+    tested = asked[asked["tested"] > 0]
+    assert ((tested["auroc"] >= tested["low"]) & (tested["auroc"] <= tested["high"])).all()
+    assert ANALYSIS.pictures is not None
+    assert "asked" in ANALYSIS.pictures(BrowserSpec(asks="smollm2-135m"))
+
+
+def test_whom_to_ask_and_about_what_is_told_early(tiny: Model, frames: Frames) -> None:
+    assert frames["asked"].empty
+    with pytest.raises(InputError, match="name one \\(--asks"):
+        ANALYSIS.check(tiny, GIVEN, BrowserSpec(ask=(3,)))
+    with pytest.raises(InputError, match="option ask = 12: this dictionary has latents 0 to 11"):
+        browsed(tiny, asks="toy:random", ask=(12,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -11,8 +13,9 @@ from analyses._contract import Context, Inputs
 from analyses._dictionaries.kept import contents
 from analyses.feature_steering import ANALYSIS, FeatureSteeringSpec, check, run
 from analyses.feature_steering.arms import DIRECTION, LATENTS, RANDOM, UNSTEERED, added, arms_of, recoded
-from analyses.feature_steering.features import Latents
-from analyses.feature_steering.tables import in_words
+from analyses.feature_steering.features import Latents, latents_of
+from analyses.feature_steering.tables import curve_table
+from analyses.feature_steering.verdicts import in_words, verdicts_table
 from analyses.feature_steering.writing import distinct, plain_losses, write
 from data.artifacts import Artifact
 from hooks.capture import run_with_cache
@@ -143,16 +146,58 @@ def test_a_latent_that_writes_a_word_raises_it_and_the_verdict_says_so(tiny: Mod
     assert verdict["told"]
     assert verdict["said"].startswith("raises the target beyond random latents")
     assert verdict["held_added"] > 0.1
+    costs, about = frames["costs"], frames["about"].iloc[0]
+    by_text = [costs.loc[costs["arm"] == arm].set_index("text")["loss"] for arm in (LATENTS, UNSTEERED)]
+    assert about["perplexity"] == pytest.approx(math.exp(by_text[1].mean()))
+    assert verdict["held_perplexity"] == pytest.approx(math.exp(by_text[0].mean()) / about["perplexity"])
+    assert verdict["outcome"] == "raises it"
+    assert verdict["random_change"] == 0
     chosen = steered(tiny, artifact, target=[word], strengths=[1.0])["latents"]
     assert chosen["latent"].tolist() == [4], "the latent that promotes the target most is found"
 
 
 def test_verdicts_name_failures() -> None:
-    row = {"change": 0.1, "low": -0.1, "high": 0.3, "told": False, "beyond_random": True, "own_added": 0.2,
-           "held_added": 0.1}  # fmt: skip
-    assert in_words(row).startswith("no effect told: +0.10 [-0.10, +0.30]")
-    assert "no further than random" in in_words(row | {"told": True, "beyond_random": False})
-    assert in_words(row | {"told": True, "change": -0.4}).startswith("lowers")
+    row = {"change": 0.1, "low": -0.1, "high": 0.3, "outcome": "no effect told", "random_change": 0.05,
+           "own_added": 0.2, "own_perplexity": 1.22, "held_added": 0.1, "held_perplexity": 1.11,
+           "random_held_perplexity": 1.02}  # fmt: skip
+    said = in_words(row)
+    assert said.startswith("no effect told: +0.10 [-0.10, +0.30] of continuations, random latents +0.05; costs")
+    assert "perplexity × 1.11 on held-out text (+0.10 nats a token), random latents × 1.02" in said
+    assert "no further than random" in in_words(row | {"outcome": "not beyond random"})
+    assert in_words(row | {"outcome": "lowers it"}).startswith("lowers")
+
+
+def test_strength_one_is_the_mean_activation_where_a_latent_fires(tiny: Model) -> None:
+    one, site = dictionary(tiny.geometry.d_model), Site(1, "resid_post")
+    spec = FeatureSteeringSpec.model_validate(QUICK | {"latents": [2, 7], "dictionary": "mine"})
+    found = latents_of(tiny, spec, Placed(one, site, site, tiny.identity.as_dict()), Context())
+    values = torch.zeros(len(found.rows), one.d_sae)
+    codes = one.encode(found.rows)
+    values[codes.rows(), codes.index] = codes.value
+    for latent, size in zip((2, 7), found.units, strict=True):
+        fires = values[:, latent] > 0
+        assert 0 < fires.sum() < len(values)
+        assert size == pytest.approx(float(values[fires, latent].mean()), rel=1e-4)
+    edit = recoded(found, "clamp", 3.0).inner
+    assert isinstance(edit, Recode)
+    assert dict(edit.clamp) == pytest.approx({2: 3.0 * found.units[0], 7: 3.0 * found.units[1]})
+
+
+def test_random_latents_that_never_hit_are_not_beaten_by_one_hit() -> None:
+    """Twelve continuations: one hit is outside the random latents' spread, which is none, and still tells nothing."""
+    for hits, beyond in ((1, False), (9, True)):
+        rows = []
+        for arm, strength, draws in ((UNSTEERED, float("nan"), (None,)), (LATENTS, 2.0, (None,)),
+                                     (RANDOM, 2.0, (0, 1, 2)), (DIRECTION, 2.0, (None,))):  # fmt: skip
+            rows += [{"prompt": 0, "arm": arm, "strength": strength, "draw": draw, "sample": sample,
+                      "hit": float(arm == LATENTS and sample < hits), "loss": 1.0, "distinct": 1.0,
+                      "target_log_prob": -3.0} for draw in draws for sample in range(12)]  # fmt: skip
+        values = pd.DataFrame(rows)
+        costs = values[values["sample"] < 2].rename(columns={"sample": "text"}).assign(added=0.0)
+        (verdict,) = verdicts_table(curve_table(values, costs)).to_dict("records")
+        assert verdict["change"] == pytest.approx(hits / 12)
+        assert verdict["beyond_random"] is beyond
+        assert verdict["outcome"] == ("raises it" if beyond else "no effect told")
 
 
 def test_several_prompts_and_no_dictionary(tiny: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from analyses._trained_lenses.readout import Readout
 from analyses._trained_lenses.rows import read_rows
 from analyses._trained_lenses.texts import given_texts, split
 from analyses.future_lens import ANALYSIS, FutureSpec
-from analyses.future_lens.baselines import counted
+from analyses.future_lens.baselines import baseline_rows, counted
 from analyses.future_lens.computing import rows_ahead
 from hooks.capture import run_with_cache
 from hooks.errors import InputError
@@ -57,6 +58,29 @@ def test_counts_take_the_most_frequent_target_and_the_lower_id_of_equals() -> No
     unigram, bigram = counted([1, 1, 1, 2, 2], [7, 7, 5, 9, 8])
     assert unigram == 7
     assert bigram == {1: 7, 2: 8}
+
+
+def test_counts_are_of_what_the_model_writes_that_far_ahead(tiny: Model) -> None:
+    """By hand: the target of a row is what the model finds most likely after the row `offset - 1` further on."""
+    spec = FutureSpec(**QUICK)
+    texts = split(given_texts(tiny, TEXTS, spec.length), spec.held, 0, spec.states)
+    rows = read_rows(tiny, texts.ids, [Site(0, "resid_post")], lambda *_: None, spec.new)
+    readout = Readout.of(tiny)
+    likely = readout.read(rows.finals, rows.finals).top_ids[:, 0].tolist()
+    fitted, tested = (rows_ahead(rows, texts, one, spec).tolist() for one in (texts.fitted, texts.tested))
+    found = baseline_rows(readout, rows, torch.tensor(fitted), torch.tensor(tested), spec.ahead)
+    for offset in range(1, spec.ahead + 1):
+        common, after = counted([int(rows.token[row]) for row in fitted], [likely[row + offset - 1] for row in fitted])
+        guesses = {"unigram": [common] * len(tested),
+                   "bigram": [after.get(int(rows.token[row]), common) for row in tested]}  # fmt: skip
+        targets = [likely[row + offset - 1] for row in tested]
+        for name, said in guesses.items():
+            hits = pd.Series(np.equal(said, targets).astype(float))
+            wanted = hits.groupby([int(rows.text[row]) for row in tested]).mean()
+            mine = one(found, lens=name, offset=offset).set_index("text")["precision"]
+            assert mine.to_dict() == pytest.approx(wanted.to_dict())
+    told = found.groupby(["lens", "offset"])["precision"].mean()
+    assert told["bigram"].nunique() > 1, "offsets differ here, so that one taken for another is seen"
 
 
 def test_precision_is_the_share_of_tokens_that_are_named(tiny: Model) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from analyses._contract import Context, Frames
 from analyses.neuron_card import CardSpec, run
 from analyses.neuron_card import _check as check_card
+from analyses.neuron_card.computing import Chosen, promoter
 from hooks.errors import InputError
 from hooks.interventions import Clamp
 from hooks.model import Model
@@ -65,6 +67,40 @@ def test_without_a_number_the_neuron_that_writes_most_is_read(tiny: Model) -> No
     assert (row["layer"], row["neuron"]) == (best["layer"], best["neuron"])
 
 
+def test_the_first_token_is_not_typical(tiny: Model) -> None:
+    def typical(*residual: float) -> float:
+        values = torch.tensor(residual)
+        return Chosen(0, 0, 1.0, values, values, values).typical
+
+    assert typical(100.0, 1.0, 4.0, 3.0, 90.0, 2.0) == 3.0
+    assert typical(100.0, 1.0, 2.0) == 1.0
+    assert typical(100.0) == 100.0
+    frames = card(tiny, layer=1, neuron=9, values=[2.0], controls=1)
+    residual = torch.tensor(frames["activations"]["residual"].tolist())
+    assert frames["card"]["typical"].item() == pytest.approx(float(residual[1:].median()))
+
+
+@pytest.mark.parametrize("norm", ["none", "final"])
+def test_the_neuron_of_a_token_is_the_one_that_the_reader_finds(any_tiny: Model, norm: str) -> None:
+    every = read(any_tiny, norm=norm, directions=["out"], most=2)["words"]
+    best = every[every["rank"] == 1].sort_values("z").iloc[-1]
+    token = int(best["token_id"])
+    assert promoter(any_tiny, token, None, norm) == (best["layer"], best["neuron"])  # type: ignore[arg-type]
+    other = 1 - min(int(best["layer"]), 1)
+    here = every[(every["layer"] == other) & (every["rank"] == 1)].sort_values("z").iloc[-1]
+    found = promoter(any_tiny, int(here["token_id"]), other, norm)  # type: ignore[arg-type]
+    assert found == (other, here["neuron"])
+
+
+def test_a_card_of_a_tokens_neuron_holds_it(tiny: Model) -> None:
+    # Short, so that it is found by how far the token stands out and not by its product alone.
+    with planted(tiny, 2, "out", 5, 0.01 * tiny.W_U[:, tiny.single_token(" store")]):
+        frames = card(tiny, target=" store", pick="promotes_target", values=[5000.0], controls=1)
+    assert frames["card"][["layer", "neuron", "target"]].iloc[0].tolist() == [2, 5, " store"]
+    by_kind = frames["clamps"].set_index("kind")["log_prob"]
+    assert by_kind["neuron"] > by_kind["unchanged"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -75,6 +111,8 @@ def test_without_a_number_the_neuron_that_writes_most_is_read(tiny: Model) -> No
         ({"target": "two words"}, "one token is needed"),
         ({"new_tokens": 200, "layer": 0}, None),
         ({"controls": 50, "layer": 0}, None),
+        ({"pick": "promotes_target"}, "name the token"),
+        ({"pick": "promotes_target", "target": "a", "layer": 0, "neuron": 3}, "neuron 3 is named already"),
     ],
 )  # fmt: skip
 def test_bad_options_of_a_card_are_named(tiny: Model, options: dict, said: str | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from hooks.capture import run_with_cache
 from hooks.errors import InputError
 from hooks.model import Model
 from hooks.sites import Site
+from interp.inputs import Request
 
 CHANNELS = 12
 TEXTS, LABELS = ANALYSIS.trial[0]["texts"], ANALYSIS.trial[0]["labels"]
@@ -76,6 +79,11 @@ def test_random_labels_are_chance_and_types_that_never_recur_cannot_be_learnt() 
     assert inside >= 9
     assert control_of(given, "group", 5, 2, 0).recurring == 0
     assert majority(given.targets).mean() == 0.5
+
+
+def test_the_majority_is_the_commonest_class_of_all_rows() -> None:
+    given = classed(items([("a",), ("b",), ("b",), ("c",), ("b",), ("a",), ("c",), ("b", "c")]), "label")
+    assert majority(given.targets).tolist() == [False, True, True, False, True, False, False, True]
 
 
 def test_the_loss_of_sets_is_softmax_regression_where_each_row_has_one_class() -> None:
@@ -145,6 +153,26 @@ def test_vectors_are_the_last_token_or_the_mean_without_the_first(any_tiny: Mode
                 np.testing.assert_allclose(row, wanted.numpy(), atol=1e-4)
 
 
+def test_texts_of_one_group_in_a_file_are_in_one_fold(tiny: Model, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    rows = [{"text": text, "label": label, "group": f"document {place // 4}"} | ({} if place else {"group": ""})
+            for place, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    inputs = Request(file=str(path)).resolve(tiny, ANALYSIS)
+    assert inputs.groups == ("", *(f"document {place // 4}" for place in range(1, len(TEXTS))))
+    frames = run(tiny, inputs, ProbesSpec(layers=(1,), methods=("mass_mean",), folds=3, control_draws=1), Context())
+    folds = frames["items"].groupby("group")["fold"]
+    assert folds.nunique().tolist() == [1] * 5
+    assert frames["baselines"]["groups"].iloc[0] == 5, "four documents and a text alone"
+    figure = ANALYSIS.figures(frames, ProbesSpec())["accuracy"]
+    low, high = figure.layout.yaxis.range
+    assert low == 0 < min(shape.y0 for shape in figure.layout.shapes), "no line lies on the axis"
+    assert max(shape.y0 for shape in figure.layout.shapes) < high
+    path.write_text(json.dumps({"text": "a b", "label": "x", "group": 3}))
+    with pytest.raises(InputError, match="group must be text"):
+        Request(file=str(path)).resolve(tiny, ANALYSIS)
+
+
 def test_probes_of_right_and_wrong_answers_and_of_answers(tiny: Model) -> None:
     inputs = Inputs.from_dict(ANALYSIS.trial[1])
     spec = ProbesSpec(methods=("logistic",), target="answer", layers=(1,), folds=2, control_draws=1, edits=("steer",),
@@ -168,6 +196,9 @@ def test_what_is_refused(tiny: Model) -> None:
         (texts, {"amounts": (0.0,)}, "other than 0"),
         (texts, {"layers": (99,)}, "99"),
         (texts, {"sparsities": (0,)}, "at least 1 latent"),
+        (texts, {"layers": (0, 1), "chosen_layer": 2}, "valid are 0, 1"),
+        (texts, {"sites": ("z", "mlp_out"), "chosen_site": "resid_post"}, "valid are z, mlp_out"),
+        (Inputs.from_dict(ANALYSIS.trial[1]), {"target": "right", "toward": "park"}, "right, wrong"),
         (Inputs(texts=("a b", "a b"), labels=("x", "y")), {}, "one group"),
     ):
         with pytest.raises(InputError, match=words):

@@ -198,3 +198,20 @@ def test_figures_say_how_many_tokens_and_how_they_were_treated(tiny: Model) -> N
     said = drawn["coding_rate"].layout.meta["notes"][0]
     assert "resid_post" in said
     assert "tokens a cloud, the first left out, not centred, ε = 0.5" in said
+
+
+def test_frames_without_rows_have_the_types_of_those_with_rows(tiny: Model) -> None:
+    first, bare = (run(tiny, Inputs(texts=TEXTS), SpectraSpec(pooled=pooled), Context()) for pooled in (True, False))
+    assert len(first["pooled"]) > len(bare["pooled"]) == 0
+    assert bare["pooled"].dtypes.map(str).to_dict() == first["pooled"].dtypes.map(str).to_dict()
+
+
+def test_a_label_has_one_colour_in_all_figures(tiny: Model) -> None:
+    inputs = Inputs(texts=TEXTS, labels=("b", "a", "b")[: len(TEXTS)])
+    drawn = ANALYSIS.figures(run(tiny, inputs, SpectraSpec(), Context()), SpectraSpec())
+    colours = [
+        {trace.name: trace.line.color for trace in drawn[name].data if trace.name} for name in ("labels", "pooled")
+    ]
+    assert set(colours[0]) == {"a", "b"}
+    assert colours[0].items() <= colours[1].items()
+    assert len(set(colours[1].values())) == len(colours[1])

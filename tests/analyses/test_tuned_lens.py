@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,34 @@ def test_fitting_finds_a_planted_translation_that_the_plain_reading_lacks(tiny: 
     assert after < 0.35 * before
     assert curve["checked"].iloc[-1] < curve["checked"].iloc[0]
     assert curve["step"].tolist()[::8] == [0, 150]
+
+
+def test_the_best_checked_step_is_kept_not_the_last(tiny: Model) -> None:
+    """Started where it should end, with a rate that is far too large: every step makes it worse."""
+    random = torch.Generator().manual_seed(0)
+    finals = torch.randn(120, tiny.geometry.d_model, generator=random)
+    rows = torch.arange(120)
+    data = Data(finals, finals, finals, rows, rows[:80], rows[80:100], rows[100:])
+    readout = Readout.of(tiny)
+    lens, curve = fit(translator_of(data), data, readout.divergence, Schedule(8, 16, 1.0, 0), Context(), "layer 0")
+    assert curve["checked"].iloc[-1] > curve["checked"].iloc[0] + 0.1
+    base, x, aims = data.at(data.checked)
+    assert float(readout.divergence(lens(base, x), aims).mean()) == pytest.approx(curve["checked"].min(), abs=1e-5)
+    assert not lens.weight.any(), "the start is what is kept"
+
+
+def test_texts_of_one_group_are_on_one_side_of_the_split(tiny: Model) -> None:
+    count = len(TEXTS.texts)
+    words = tuple(f"{text} {end}" for text in TEXTS.texts for end in ("and", "to", "in"))
+    grouped = Inputs(texts=words, groups=tuple(f"document {place // 3}" for place in range(3 * count)))
+    texts = split(given_texts(tiny, grouped, 24), 0.25, 1)
+    parts = [{place // 3 for place in part} for part in (texts.fitted, texts.checked, texts.tested)]
+    assert all(parts)
+    assert sum(map(len, parts)) == count == len(set().union(*parts)), "no document is in two parts"
+    assert sum(map(len, (texts.fitted, texts.checked, texts.tested))) == 3 * count
+    few = Inputs(texts=words, groups=tuple(f"document {place % 4}" for place in range(3 * count)))
+    with pytest.raises(InputError, match="4 groups of"):
+        split(given_texts(tiny, few, 24), 0.25, 1)
 
 
 def test_texts_are_split_whole_and_equal_ones_count_once(tiny: Model) -> None:
@@ -165,8 +194,18 @@ def test_bad_input_is_refused_by_name(tiny: Model, models_folder: Path) -> None:
     token = tiny.str_tokens(tiny.encode("park")[:1])[0]
     refused("give at least two", Inputs(prompt=token), lens="mine", context=kept.using("mine"))
     other = load("toy:gpt2", models_folder)
-    refused("fitted on toy:random.*not on toy:gpt2", lens="mine", context=kept.using("mine"), model=other)
-    kept.artifacts["mine"].tensors["weight-0"][0, 0] = float("nan")
+    words = "fitted on a model of name 'toy:random'.*the loaded one has name 'toy:gpt2'"
+    refused(words, lens="mine", context=kept.using("mine"), model=other)
+    mine = kept.artifacts["mine"]
+    packed = {**mine.meta["model"], "quantisation": "8 bits"}
+    kept.artifacts["packed"] = replace(mine, meta=mine.meta | {"model": packed})
+    refused("fitted on a model of quantisation '8 bits'", lens="packed", context=kept.using("packed"))
+    for name, theirs in (("older", {"name": "toy:random"}), ("unknown", {"name": "toy:random", "revision": ""})):
+        kept.artifacts[name] = replace(mine, meta=mine.meta | {"model": theirs})
+        ANALYSIS.run(tiny, TEXTS, TunedSpec(lens=name, **QUICK), kept.using(name))
+    kept.artifacts["first"] = replace(mine, meta=mine.meta | {"model": "toy:gpt2", "revision": "r"})
+    refused("fitted on a model of name 'toy:gpt2', revision 'r'", lens="first", context=kept.using("first"))
+    mine.tensors["weight-0"][0, 0] = float("nan")
     refused("not finite at 0", lens="mine", context=kept.using("mine"))
     poisoned = load("toy:random", models_folder)
     poisoned.W_O(1)[0, 0, 0] = float("nan")

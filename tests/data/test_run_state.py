@@ -24,11 +24,12 @@ def test_kept_replaced_and_dropped(tmp_path: Path) -> None:
     assert load_state(tmp_path, "other", "training") is not None
 
 
-def test_a_damaged_one_is_as_good_as_none(tmp_path: Path) -> None:
+def test_a_damaged_one_is_told(tmp_path: Path) -> None:
     save_state(tmp_path, "k", "training", {"x": torch.zeros(100)})
     (path,) = (tmp_path / "running" / "k").iterdir()
     path.write_bytes(path.read_bytes()[:50])
-    assert load_state(tmp_path, "k", "training") is None
+    with pytest.raises(InputError, match="where the interrupted run stood, is damaged"):
+        load_state(tmp_path, "k", "training")
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -121,3 +121,22 @@ def test_help(interp: Terminal, command: str) -> None:
     result = interp("dictionaries", *command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage: interp dictionaries" in result.stdout
+
+
+def test_a_trained_dictionary_tells_how_its_text_was_read(interp: Terminal, bench: Workbench, tmp_path: Path) -> None:
+    small = ("--latents", "24", "--active", "3", "--drawn", "200", "--length", "8", "--steps", "4", "--points", "2")
+    started = ("run", "train_dictionary", "--model", "toy:random", "--prompt", "x", *small)
+    result = interp(*started, "--keep-as", "mine")
+    assert result.exit_code == 0, result.stderr
+    result = interp("dictionaries", "export", "mine", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.stderr
+    told = json.loads((tmp_path / "out" / "cfg.json").read_text())["metadata"]
+    assert (told["context_size"], told["seqpos_slice"]) == (8, [1, None])
+    assert isinstance(told["prepend_bos"], bool)
+    assert read_saelens(tmp_path / "out").about["metadata"]["context_size"] == 8
+    result = interp(*started, "--kind", "cross_layer", "--layers", "0", "--layers", "1", "--keep-as", "clt")
+    assert result.exit_code == 0, result.stderr
+    rows = {row["name"]: row for row in json.loads(interp("dictionaries", "list", "--json").stdout)}
+    assert (rows["clt"]["architecture"], rows["clt"]["reads"]) == ("cross_layer", "layers 0, 1")
+    result = interp("dictionaries", "export", "clt", str(tmp_path / "clt"))
+    assert "is a cross-layer transcoder" in result.stderr

@@ -40,7 +40,10 @@ def test_features_and_labels_go_out_and_come_back(bench: Workbench, tiny: Model,
     done = bench.run("feature_browser", tiny, spec=spec, file=_texts(tmp_path))
     assert "12 features" in said(export_features, done.key, tmp_path / "features")
     source, features = read_features(tmp_path / "features")
-    assert source.model == tiny.identity.name
+    assert (source.model, source.layer) == (tiny.identity.name, "1-res-mine")
+    assert sum(features[3].logits.heights) == tiny.geometry.d_vocab
+    assert min(features[3].logits.values) > features[3].suppressed[0][1]
+    assert max(features[3].logits.values) < features[3].promoted[0][1]
     assert [one.index for one in features] == list(range(12))
     assert features[3].explanations[0].description == "colours"
     row = done.frames["latents"].iloc[3]

@@ -48,7 +48,7 @@ def test_a_request_has_the_fields_of_the_table_and_no_other() -> None:
         Inputs(prompt="x"),
         Inputs(pairs=(PAIR, replace(OTHER, label="second")), set_name="ioi", note="2 of 2"),
         Inputs(tasks=(TASK, TaskPrompt("a b", ("c",)))),
-        Inputs(texts=("one", "two"), set_name="mine.txt"),
+        Inputs(texts=("one", "two"), set_name="mine.txt", labels=("a", ""), groups=("", "b")),
         Inputs(),
     ],
 )

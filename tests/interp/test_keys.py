@@ -58,5 +58,9 @@ def test_analyses_that_read_text_as_text_are_keyed_by_it(tiny: Model) -> None:
     assert first == run_key(lab, tiny, Inputs(texts=(long,)), lab.spec())
     assert first != run_key(lab, tiny, Inputs(texts=(long + "x",)), lab.spec())
     assert first != run_key(lab, tiny, Inputs(texts=(long,), labels=("a",)), lab.spec())
+    assert first != run_key(lab, tiny, Inputs(texts=(long,), groups=("a",)), lab.spec())
+    probes, texts = get("probes"), ("the red book", "the cat")
+    keys = {run_key(probes, tiny, Inputs(texts=texts, groups=one), probes.spec()) for one in ((), ("a", "b"))}
+    assert len(keys) == 2
     with pytest.raises(InputError, match="reads at most"):
         run_key(get("head_atlas"), tiny, Inputs(texts=(long,)), get("head_atlas").spec())
