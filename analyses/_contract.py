@@ -129,7 +129,9 @@ class Analysis:
             such as {"set": "two_hop", "limit": 2}; several, in a tuple, for needs of several kinds. Empty where any
             input of the needed kind and the defaults will do.
         detail: (frames, spec, figure, column label, row label) → what lies behind a clicked cell of a heatmap, from the
-            frames alone; None where nothing does.
+            frames alone; None where nothing does. For a clicked node of a graph: (frames, spec, figure, node, "").
+        act: (frames, spec, node) → which analysis ablates a clicked node of a graph, with its options and, where the
+            run's own inputs will not do, its inputs by name; None for a node that none ablates.
         family: the section of the navigation in which its page stands.
         onward: analyses that its page offers to go on with, by name.
         by_text: its texts are read as text, or in pieces: they may be longer than the model reads at once.
@@ -151,6 +153,7 @@ class Analysis:
     pictures: Callable[[Any], tuple[str, ...]] | None = None
     trial: Mapping[str, Any] | tuple[Mapping[str, Any], ...] = ()
     detail: Callable[[Frames, Any, str, str, str], pd.DataFrame | None] | None = None
+    act: Callable[[Frames, Any, str], tuple[str, Mapping[str, Any]] | None] | None = None
     family: Family = "Reading"
     onward: tuple[str, ...] = ()
     by_text: bool = False

@@ -7,6 +7,7 @@ import re
 import plotly.graph_objects as go
 import streamlit as st
 
+from app_pages import _graph
 from app_pages._figures import Cell, cell_at, clickable, draw
 from app_pages._state import State
 from app_pages._text import plain
@@ -14,9 +15,14 @@ from hooks.model import Model
 from interp.runs import Run
 
 
-def picture(state: State, _model: Model | None, run: Run, name: str, figure: go.Figure) -> None:
-    """A figure; where its analysis has `detail` and it is one heatmap, the chosen cell's rows follow below it."""
+def picture(state: State, model: Model | None, run: Run, name: str, figure: go.Figure) -> None:
+    """A figure, a graph with its clicked node beside it; one heatmap whose analysis has `detail` with the chosen cell's
+    rows below it.
+    """
     detail = run.analysis.detail
+    if _graph.is_graph(figure):
+        _graph.picture(state, model, run, name, figure)
+        return
     if detail is None or not isinstance(figure.data[0], go.Heatmap):
         draw(figure, state.key(f"figure {name}"))
         return

@@ -27,3 +27,10 @@ def link(analysis: str, label: str, state: Mapping[str, str | list[str]], icon: 
     page = st.session_state["page objects"].get(OWN_PAGE.get(analysis, analysis))
     if page is not None:
         st.page_link(page, label=label, icon=icon, query_params=dict(state))
+
+
+def go_to(analysis: str, state: Mapping[str, str | list[str]]) -> None:
+    """Go to an analysis' page in that state, now; does nothing when the analysis has gone."""
+    page = st.session_state["page objects"].get(OWN_PAGE.get(analysis, analysis))
+    if page is not None:
+        st.switch_page(page, query_params=dict(state))

@@ -30,8 +30,9 @@ def carried(run: Run, other: Analysis) -> dict[str, str | list[str]]:
     if not held & set(other.needs):
         return state
     asked: dict[str, Any] = run.inputs.get("request") or {}
-    return state | {name: _plain(value) for name, value in asked.items() if value not in (None, [], ())}
+    return state | {name: plain_value(value) for name, value in asked.items() if value not in (None, [], ())}
 
 
-def _plain(value: Any) -> str | list[str]:
+def plain_value(value: Any) -> str | list[str]:
+    """A value as an address holds it."""
     return [str(one) for one in value] if isinstance(value, list | tuple) else str(value)

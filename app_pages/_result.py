@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from analyses._contract import Analysis, Spec
+from app_pages import _graph
 from app_pages._bench import tell
 from app_pages._exports import exports
 from app_pages._form import fields, one_of
@@ -92,7 +93,9 @@ def _finished(
         figures = pictures(run)
     except InputError as error:
         tell(error)
-        return run
+        if (whole := _graph.without_names(run)) is None:
+            return run
+        run, figures = whole, pictures(whole)
     name = _pick(state, list(figures))
     picture(state, model, run, name, figures[name])
     st.markdown(f"{analysis.meaning} :gray[Source: {plain(analysis.paper)}.]")
@@ -118,11 +121,15 @@ def _with_display(state: State, analysis: Analysis, run: Run) -> Run:
     if not names:
         return run
     spec = run.spec
+    _graph.moved(state)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         try:
             given = {name: state.get(name, getattr(run.spec, name)) for name in names}
             start = analysis.spec.model_validate(run.spec.model_dump() | given)
-            spec = fields(state, analysis, start, names)
+            behind = _graph.filters(analysis.spec)
+            spec = fields(state, analysis, start, [n for n in names if n not in behind])
+            if behind:
+                spec = _graph.filtered(state, analysis, spec, behind)
         except ValueError as error:
             tell(error)
     return replace(run, spec=spec)

@@ -14,6 +14,7 @@ from interp.cli_capture import capture
 from interp.cli_dictionaries import dictionaries
 from interp.cli_errors import TRACEBACK_OPTION, Whole, fail
 from interp.cli_features import FEATURE_COMMANDS
+from interp.cli_graphs import graphs
 from interp.cli_run import export, run
 from interp.cli_tell import analyses, artifacts, doctor, models, runs, sets, sql
 from interp.cli_texts import texts
@@ -42,7 +43,23 @@ def app(port: int, address: str) -> None:
 
 
 COMMANDS = (
-    *(models, analyses, sets, texts, capture, run, batch, runs, artifacts, dictionaries, sql, export, rerun, doctor),
+    *(
+        models,
+        analyses,
+        sets,
+        texts,
+        capture,
+        run,
+        batch,
+        runs,
+        artifacts,
+        dictionaries,
+        graphs,
+        sql,
+        export,
+        rerun,
+        doctor,
+    ),
 )
 for command in COMMANDS:
     cli.add_command(command)

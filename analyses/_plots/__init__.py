@@ -6,6 +6,7 @@ for one column, two columns or a screen without touching the data.
 
 from analyses._plots.facets import facets
 from analyses._plots.fit import fit
+from analyses._plots.graph import graph
 from analyses._plots.grids import grid
 from analyses._plots.grouped import funnel, grouped_bars
 from analyses._plots.heatmaps import lens_table, sequential_heatmap, signed_heatmap
@@ -25,6 +26,7 @@ __all__ = [
     "fit",
     "funnel",
     "glyphs",
+    "graph",
     "grid",
     "grouped_bars",
     "histogram",

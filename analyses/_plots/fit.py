@@ -10,11 +10,13 @@ from analyses._plots.cell_words import told, write_cells
 from analyses._plots.fit_axes import BAR_PX, fit_axes
 from analyses._plots.fit_panels import fit_panels
 from analyses._plots.fit_strip import fit_strip
+from analyses._plots.graph_fit import fit_graph, magnify_graph
 from analyses._plots.theme import PIXELS_PER_INCH, QUIET, SMALL_PX, TEXT_PX, TICK_PX, TITLE_PX, WIDTHS_IN, escape, wrap
 from analyses._plots.words import with_minus
 
 PAD = 6.0
 """White space around the whole figure, in pixels."""
+LAYOUTS = {"panels": fit_panels, "strip": fit_strip, "graph": fit_graph}
 
 
 def fit(figure: go.Figure, width_px: float | None = None, scale: float = 1.0) -> go.Figure:
@@ -30,10 +32,14 @@ def fit(figure: go.Figure, width_px: float | None = None, scale: float = 1.0) ->
         return copy.update_layout(width=width)
     # Laid out at width/scale with ordinary letters, then every length multiplied: one rule for paper and screen.
     top = _heading(copy, meta, width / scale)
-    {"panels": fit_panels, "strip": fit_strip}.get(meta["kind"], fit_axes)(copy, meta, width / scale, top)
+    {"panels": fit_panels, "strip": fit_strip, "graph": fit_graph}.get(meta["kind"], fit_axes)(
+        copy, meta, width / scale, top
+    )
     if meta["kind"] == "lens":
         write_cells(copy, meta, width / scale)
     _magnify(copy, scale)
+    if meta["kind"] == "graph":
+        magnify_graph(copy, scale)
     return copy.update_layout(width=width)
 
 

@@ -11,7 +11,7 @@ from hooks.checkpoints.building import build
 from hooks.checkpoints.quiet import quiet_transformers
 from hooks.checkpoints.record import Checkpoint, Origin
 from hooks.checkpoints.toy_tokenizer import save_tokenizer
-from hooks.checkpoints.toy_training import train_induction
+from hooks.checkpoints.toy_training import train_attention_only, train_induction
 from hooks.errors import unknown
 from hooks.progress import Progress, silent
 
@@ -105,6 +105,21 @@ RECIPES: dict[str, Recipe] = {
             "tie_word_embeddings": True,
         },
         train=train_induction,
+    ),
+    "attention-only": Recipe(
+        "Llama of 2 layers of 2 heads whose MLPs write nothing, trained to copy in up to 64 tokens: a known circuit",
+        "LlamaConfig",
+        {
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 256,
+            "num_hidden_layers": 2,
+            "hidden_size": 64,
+            "head_dim": 32,
+            "intermediate_size": 16,
+            "tie_word_embeddings": True,
+        },
+        train=train_attention_only,
     ),
 }
 
