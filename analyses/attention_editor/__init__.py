@@ -121,5 +121,5 @@ ANALYSIS = Analysis(
         {"set": "ioi", "limit": 6, "spec": {"top_heads": 2, "random_sets": 2}},
         {**_PAIR, "spec": {"heads": ["L0H0"], "random_sets": 2}},
     ),
-    example={"set": "colored_objects", "limit": 8, "spec": {"after": "Q:", "layers": [15, 16, 17], "random_sets": 3}},
+    example={"set": "colored_objects", "limit": 8, "spec": {"after": "Q:", "layers": [23, 24], "random_sets": 2}},
 )

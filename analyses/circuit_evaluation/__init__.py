@@ -91,7 +91,7 @@ ANALYSIS = Analysis(
     columns=COLUMNS,
     check=check,
     pictures=lambda _spec: NAMES,
-    onward=("edge_attribution",),
+    onward=("edge_attribution", "circuit_overlap"),
     trial={"spec": {"sizes": [30, 100], "steps": 2, "draws": 2, "nodes_out": 2, "selection": "greedy",
                     "ablations": ["resample", "mean", "zero"]}},
     example={"set": "ioi", "limit": 4, "spec": {"sizes": [200, 1000], "draws": 1, "nodes_out": 1}},

@@ -121,7 +121,7 @@ ANALYSIS = Analysis(
     pictures=lambda _spec: NAMES,
     detail=_detail,
     act=ablation_of,
-    onward=("circuit_evaluation", "path_patching"),
+    onward=("circuit_evaluation", "circuit_overlap", "circuit_agreement"),
     trial={"spec": {"size": 40, "steps": 2, "selection": "greedy"}},
     example={"pairs": [PAIR], "spec": {"size": 300}},
 )

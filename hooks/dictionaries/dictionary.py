@@ -123,7 +123,7 @@ class Dictionary:
         return Dictionary.of(cut, shorter | ({} if self.k is None else {"k": min(self.k, end)}))
 
     @cached_property
-    def _form(self) -> tuple[Tensor, Tensor, str, Tensor | None]:
+    def form(self) -> tuple[Tensor, Tensor, str, Tensor | None]:
         """Encoder, bias, activation and threshold of the one product that encoding is.
 
         Gated, with s = exp(r_mag): [g > 0]·relu(p) = p·[p > max(0, b_mag − s·b_gate)], p = s·plain + b_mag.
@@ -153,7 +153,7 @@ class Dictionary:
         """Active latents of x [row d_in]. Raises InputError for another width, NaN or infinity."""
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise InputError(f"this dictionary reads [row {self.d_in}], got {tuple(x.shape)}")
-        encoder, bias, activation, threshold = self._form
+        encoder, bias, activation, threshold = self.form
         read = self._normed(x)[0]
         try:
             return sparse_encode(read - self.b_dec if self.centred else read, encoder, bias, activation=activation,

@@ -7,7 +7,9 @@ stretch of positions is written out when it is needed (`written`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from hooks.capture import run_with_cache
 from hooks.edges.graph import EdgeGraph
+from hooks.packed_run import Enough, taps_for
 from hooks.sites import Site
+from hooks.taps import Handle, hooked, tap
 
 if TYPE_CHECKING:
     from hooks.model import Model
@@ -75,6 +79,38 @@ def read_pairs(model: Model, graph: EdgeGraph, clean: Tensor, corrupted: Tensor)
     return replace(near, logits=logits[0]), replace(far, logits=logits[1])
 
 
+@torch.no_grad()
+def entering(model: Model, ids: Tensor) -> Tensor:
+    """[batch pos d_model] the stream that enters the first block, without running what follows."""
+    found: dict[Site, Tensor] = {}
+    with model.lock, hooked(taps_for(model, [_STREAM], found.__setitem__, stop=True)), suppress(Enough):
+        model.module(ids.to(model.device), use_cache=False, logits_to_keep=1)
+    return found[_STREAM]
+
+
+@dataclass
+class Watch:
+    """Reads the sources' outputs off the first `rows` of a run that is made for something else."""
+
+    model: Model
+    graph: EdgeGraph
+    rows: int
+    heads: dict[int, Tensor] = field(default_factory=dict)
+    mlps: dict[int, Tensor] = field(default_factory=dict)
+
+    def taps(self) -> list[Callable[[], Handle]]:
+        """One for each layer's heads and MLP; they only look."""
+        places = [(Site(layer, kind), into, layer) for layer in self.graph.layers
+                  for kind, into in (("z", self.heads), ("mlp_out", self.mlps))]  # fmt: skip
+        return [partial(self._tap, *place) for place in places]
+
+    def _tap(self, site: Site, into: dict[int, Tensor], layer: int) -> Handle:
+        def look(activation: Tensor) -> None:
+            into[layer] = activation[: self.rows].detach().clone()
+
+        return tap(self.model.module, self.model.anatomy, self.model.geometry, site, look)
+
+
 def written(model: Model, graph: EdgeGraph, outputs: Outputs, positions: slice = slice(None)) -> Tensor:
     """[batch pos source d_model] in fp32: what each source writes at a stretch of positions."""
     embed = outputs.embed[:, positions].float()
@@ -113,3 +149,15 @@ def at_every_position(outputs: Outputs, like: Outputs) -> Outputs:
 def zero_outputs(like: Outputs) -> Outputs:
     """Nothing written by any source, in the shape of `like`."""
     return like.each(torch.zeros_like)
+
+
+def source_groups(graph: EdgeGraph, near: Outputs, change: Outputs) -> list[tuple[Site, Tensor, Tensor, slice]]:
+    """(site, outputs, their change, sources) of each group in one site: the embedding, a layer's heads, an MLP."""
+    found = [(_STREAM, near.embed, change.embed, slice(0, 1))]
+    heads = graph.geometry.n_heads
+    for place, layer in enumerate(graph.layers):
+        first = 1 + place * (heads + 1)
+        last = first + heads
+        found.append((Site(layer, "z"), near.heads[layer], change.heads[layer], slice(first, last)))
+        found.append((Site(layer, "mlp_out"), near.mlps[layer], change.mlps[layer], slice(last, last + 1)))
+    return found

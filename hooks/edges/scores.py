@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from hooks.attribution import Points, check_pair, path_points
 from hooks.edges.graph import EdgeGraph
-from hooks.edges.outputs import Outputs, read_pairs, written
+from hooks.edges.outputs import Outputs, Watch, entering, read_outputs, read_pairs, source_groups, written
 from hooks.edges.reading import Rows
 from hooks.edges.slopes import Slopes, add_runs, places_after, written_slopes
 from hooks.errors import InputError, unknown
@@ -43,8 +44,7 @@ MEMORY = 256 * 2**20
 """Bytes that differences and gradients written out together may fill; positions are taken in stretches to keep to it,
 and sums of gradients beyond it are turned into scores before more runs are made."""
 ROWS = 128
-"""Token rows of the runs that share one forward and backward: enough for full products, little to keep for the way
-back."""
+"""Token rows of the runs that share one forward and backward: enough for full products, little to keep."""
 BLOCKS = 6
 _STREAM = Site(0, "resid_pre")
 
@@ -81,8 +81,7 @@ def edge_scores(
         points: "far_end" as published, the corrupted end included; "midpoint" converges faster.
         by_position: keep the positions apart.
 
-    Memory: at most MEMORY for differences and gradients (but one position's are always written), beside one forward's
-    graph and [pos (4 d_model)] a layer.
+    Memory: MEMORY for differences and gradients (one position's at least), beside one forward's graph.
 
     Raises:
         InputError: prompts of different shapes, an unknown method, a metric without a gradient or the same for both
@@ -91,33 +90,45 @@ def edge_scores(
     check_pair(clean, corrupted)
     if method not in METHODS:
         raise unknown("edge attribution method", method, METHODS)
-    near, far = read_pairs(model, graph, clean, corrupted)
-    assert near.logits is not None
-    assert far.logits is not None
-    job = _Job(model, graph, clean, near, far, metric, by_position)
-    if method == "eap_ig_activations":
-        _activations(job, path_points(steps, points), progress)
+    ways = {"eap": [0.0], "clean_corrupted": [0.0, 1.0]}.get(method, path_points(steps, points))
+    job = _Job(model, graph, clean, metric, by_position)
+    if method != "eap_ig_activations" and max(ways) == 1:
+        # One of the runs with gradients is the corrupted run: its outputs are read there.
+        job.near = read_outputs(model, graph, clean)
+        job.way_of_embed = entering(model, corrupted) - job.near.embed
     else:
-        _inputs(job, method, path_points(steps, points), progress)
+        job.near, job.far = read_pairs(model, graph, clean, corrupted)
+        job.way_of_embed = job.far.embed - job.near.embed
+    if method == "eap_ig_activations":
+        _activations(job, ways, progress)
+    else:
+        _inputs(job, ways, progress)
     if not bool(job.total.any()):
         raise InputError(
             f"every edge scores exactly 0 with {method}: the metric has no slope where gradients are taken "
             "(divergence has none in the clean run: use eap_ig_inputs or clean_corrupted), or does not depend on "
             "the run"
         )
-    return EdgeScores(graph.of_matrix(job.total), metric(near.logits), metric(far.logits))
+    near, far = (one.logits for one in (job.near, job.far) if one.logits is not None)
+    return EdgeScores(graph.of_matrix(job.total), metric(near), metric(far))
 
 
 class _Job:
     """What the methods share: the two runs, their difference, and the scores so far."""
 
-    def __init__(
-        self, model: Model, graph: EdgeGraph, ids: Tensor, near: Outputs, far: Outputs, metric: Rows, apart: bool
-    ) -> None:
+    near: Outputs
+    far: Outputs
+    way_of_embed: Tensor
+
+    def __init__(self, model: Model, graph: EdgeGraph, ids: Tensor, metric: Rows, apart: bool) -> None:
         self.model, self.graph, self.ids, self.metric, self.apart = model, graph, ids, metric, apart
-        self.near, self.far, self.change = near, far, far - near
         shape = (len(ids), *((ids.shape[1],) if apart else ()), len(graph.sources), len(graph.inputs))
-        self.total = torch.zeros(shape, device=near.embed.device)
+        self.total = torch.zeros(shape, device=model.device)
+
+    @cached_property
+    def change(self) -> Outputs:
+        """What corrupting adds to every output."""
+        return self.far - self.near
 
     @property
     def together(self) -> int:
@@ -156,16 +167,19 @@ class _Job:
             self.total[:, before, inputs] += weight * einsum(change, slope, form)
 
 
-def _inputs(job: _Job, method: str, places: Sequence[float], progress: Progress) -> None:
-    """Runs between the embeddings: how far from clean to corrupted, each with the same weight."""
-    ways = {"eap": [0.0], "clean_corrupted": [0.0, 1.0]}.get(method, list(places))
+def _inputs(job: _Job, places: Sequence[float], progress: Progress) -> None:
+    """Runs between the embeddings: how far from clean to corrupted, each with the same weight; the farthest first."""
+    ways, together = sorted(places, reverse=True), job.together
     inputs = places_after(job.graph, 0)
     slopes = Slopes(job.graph)
-    together = job.together
     for first in range(0, len(ways), together):
         progress(first / len(ways), f"gradients {first + 1} of {len(ways)}")
-        streams = [job.near.embed + way * job.change.embed for way in ways[first : first + together]]
-        add_runs(job.model, slopes, job.ids, job.metric, _STREAM, streams, inputs)
+        streams = [job.near.embed + way * job.way_of_embed for way in ways[first : first + together]]
+        watch = Watch(job.model, job.graph, len(job.ids)) if first == 0 and ways[0] == 1 else None
+        taps = [] if watch is None else watch.taps()
+        logits = add_runs(job.model, slopes, job.ids, job.metric, _STREAM, streams, inputs, taps)
+        if watch is not None:
+            job.far = Outputs(streams[0], watch.heads, watch.mlps, logits[: len(job.ids)])
         if slopes.bytes > MEMORY:
             job.add(slopes, 1 / len(ways))
             slopes = Slopes(job.graph)
@@ -175,7 +189,7 @@ def _inputs(job: _Job, method: str, places: Sequence[float], progress: Progress)
 
 def _activations(job: _Job, ways: Sequence[float], progress: Progress) -> None:
     """One layer's heads, one MLP or the embedding at a time, its outputs between clean and corrupted."""
-    groups = _groups(job)
+    groups = source_groups(job.graph, job.near, job.change)
     for number, (site, near, change, sources) in enumerate(groups):
         progress(number / len(groups), f"sources of {site.label}, {number + 1} of {len(groups)}")
         inputs = places_after(job.graph, sources.stop - 1)
@@ -184,15 +198,3 @@ def _activations(job: _Job, ways: Sequence[float], progress: Progress) -> None:
             between = [near + way * change for way in ways[first : first + job.together]]
             add_runs(job.model, slopes, job.ids, job.metric, site, between, inputs)
         job.add(slopes, 1 / len(ways), sources)
-
-
-def _groups(job: _Job) -> list[tuple[Site, Tensor, Tensor, slice]]:
-    """(site, clean outputs, their change, sources) of each group that is interpolated at once."""
-    found = [(_STREAM, job.near.embed, job.change.embed, slice(0, 1))]
-    heads = job.graph.geometry.n_heads
-    for place, layer in enumerate(job.graph.layers):
-        first = 1 + place * (heads + 1)
-        last = first + heads
-        found.append((Site(layer, "z"), job.near.heads[layer], job.change.heads[layer], slice(first, last)))
-        found.append((Site(layer, "mlp_out"), job.near.mlps[layer], job.change.mlps[layer], slice(last, last + 1)))
-    return found

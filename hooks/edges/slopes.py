@@ -55,8 +55,9 @@ class Slopes:
 
 
 def add_runs(
-    model: Model, slopes: Slopes, ids: Tensor, metric: Rows, start: Site, values: Sequence[Tensor], places: list[Place]
-) -> None:
+    model: Model, slopes: Slopes, ids: Tensor, metric: Rows, start: Site, values: Sequence[Tensor], places: list[Place],
+    also: Sequence[Callable[[], Handle]] = (),
+) -> Tensor:  # fmt: skip
     """A forward and a backward for each of several values of one site, as one batch, added to the sums.
 
     Args:
@@ -64,6 +65,10 @@ def add_runs(
         start: where the graph of gradients begins; what comes before it is the run of `ids`.
         values: each [batch pos …], the whole activation that is put there.
         places: the inputs whose gradients are wanted, all after that (`places_after`); others stay as they are.
+        also: further taps of the same forward.
+
+    Returns:
+        [run·batch d_vocab] logits of the last position.
 
     Raises:
         InputError: the metric does not depend on what the run computes, or is not finite.
@@ -73,6 +78,7 @@ def add_runs(
     taps = [_tap(model, start, partial(_leaf, torch.cat(list(values))))]
     for place in places:
         taps += _watch(model, place, seen, wanted)
+    taps += also
     with model.lock, torch.enable_grad(), hooked(taps):
         many = ids.repeat(len(values), 1).to(model.device)
         logits = model.module(many, use_cache=False, logits_to_keep=1).logits[:, -1]
@@ -86,6 +92,7 @@ def add_runs(
         slope = torch.zeros_like(there) if gradient is None else gradient
         _add(model, slopes, place, there.detach(), slope, seen[(place[0], _NORM[place[1]])], len(ids))
     slopes.points += len(values)
+    return logits.detach()
 
 
 def places_after(graph: EdgeGraph, source: int) -> list[Place]:

@@ -106,7 +106,7 @@ class Transcoders:
         """([latent d_model], [latent]) the vectors and offsets by which latents read: z = x · vector + offset."""
         part = self.parts[layer]
         # One definition of what each architecture's pre-activation is: that by which it encodes.
-        encoder, bias = part._form[:2]
+        encoder, bias = part.form[:2]
         vectors = encoder[:, index].T
         return vectors, bias[index] - (vectors @ part.b_dec if part.centred else 0.0)
 

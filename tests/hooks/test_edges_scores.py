@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hooks.edges import METHODS, by_row, edge_graph, edge_scores, exact_by_definition, goodness, read_outputs
+from hooks.edges import METHODS, by_row, edge_graph, edge_scores, exact_by_definition, goodness, read_outputs, written
 from hooks.edges import scores as module
 from hooks.edges.slopes import Slopes, add_runs, places_after, written_slopes
 from hooks.errors import InputError
@@ -93,7 +93,7 @@ def test_eap_is_its_definition(any_tiny: Model, clean: Tensor, corrupted: Tensor
     scores = edge_scores(any_tiny, graph, clean, corrupted, DIFF, "eap").scores
     mixed, small = clean[:1], 1e-2
     near, far = (read_outputs(any_tiny, graph, ids[:1]) for ids in (clean, corrupted))
-    from hooks.edges import run_edges, written
+    from hooks.edges import run_edges
 
     replaced = written(any_tiny, graph, near) + small * written(any_tiny, graph, far - near)
     away = written(any_tiny, graph, near) - small * written(any_tiny, graph, far - near)
@@ -103,6 +103,23 @@ def test_eap_is_its_definition(any_tiny: Model, clean: Tensor, corrupted: Tensor
         kept[edge] = False
         ahead, behind = (float(DIFF(run_edges(any_tiny, graph, mixed, kept, one))[0]) for one in (replaced, away))
         assert float(scores[0, edge]) == pytest.approx((ahead - behind) / (2 * small), abs=0.01, rel=0.03)
+
+
+@pytest.mark.parametrize(("method", "ways"), [("eap_ig_inputs", [1 / 3, 2 / 3, 1.0]), ("clean_corrupted", [0.0, 1.0])])
+def test_outputs_read_in_a_run_with_gradients_are_the_corrupted_runs(
+    any_tiny: Model, clean: Tensor, corrupted: Tensor, method: str, ways: list[float]
+) -> None:
+    graph, slopes = edge_graph(any_tiny.geometry), Slopes(edge_graph(any_tiny.geometry))
+    near, far = (read_outputs(any_tiny, graph, ids) for ids in (clean, corrupted))
+    change = far - near
+    streams = [near.embed + way * change.embed for way in ways]
+    add_runs(any_tiny, slopes, clean, DIFF, Site(0, "resid_pre"), streams, places_after(graph, 0))
+    told = torch.einsum("bpsd,bpid->bsi", written(any_tiny, graph, change), written_slopes(any_tiny, slopes))
+    found = edge_scores(any_tiny, graph, clean, corrupted, DIFF, method, steps=len(ways))
+    torch.testing.assert_close(found.scores, graph.of_matrix(told) / len(ways), atol=1e-4, rtol=1e-4)
+    for side, run in ((found.clean, near), (found.corrupted, far)):
+        assert run.logits is not None
+        torch.testing.assert_close(side, DIFF(run.logits), atol=1e-4, rtol=1e-5)
 
 
 def test_integrated_gradients_are_complete_as_points_grow(any_tiny: Model, clean: Tensor, corrupted: Tensor) -> None:
