@@ -18,7 +18,7 @@ what tests compare. One run's values suffice: an edit at the last token changes 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pydantic import Field
@@ -42,8 +42,10 @@ class EditorSpec(Spec):
     )
     top_heads: int = Field(4, ge=1, le=64, description="how many heads are chosen when none are named")
     layers: tuple[int, ...] = layers_field("layers whose heads are edited, one at a time")
-    look_at: Literal["others", "answer"] = Field(
-        "others", description="tokens that get the attention: the prompt's other candidates, or the answer itself"
+    look_at: str = Field(
+        "others",
+        min_length=1,
+        description="tokens that get the attention: others (the prompt's other candidates), answer, or a token's text",
     )
     after: str = Field("", description="look behind the last place of this text only, such as Q:; none means anywhere")
     random_sets: int = Field(5, ge=1, le=50, description="sets of as many other heads of the same layers, as a control")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Head = tuple[int, int]
 Progress = Callable[[float, str], None]
+OTHERS, ANSWER = "others", "answer"
 PLAIN, TOGETHER, RANDOM = "as it is", "chosen heads", "other heads of these layers"
 
 
@@ -82,11 +83,14 @@ def _question(model: Model, number: int, one: AlignedPair, known: dict[str, int]
             places[_plain(piece)] = place
     mine = _plain(one.pair.answer)
     others = tuple(place for word, place in sorted(places.items()) if word != mine)
-    keys = others if look_at == "others" else tuple(place for word, place in places.items() if word == mine)
+    own = tuple(place for word, place in places.items() if word == mine)
+    named = tuple(at for at, piece in enumerate(pieces[:-1]) if _plain(piece) == _plain(look_at) and ends[at] > start)
+    keys = {OTHERS: others, ANSWER: own}.get(look_at, named)
     if not keys:
+        wanted = {OTHERS: "no other candidate", ANSWER: "not the answer"}.get(look_at, f"no token {look_at!r}")
         raise InputError(
-            f"prompt {number} names no {'other candidate' if look_at == 'others' else 'answer'} before its last token"
-            f"{f' and behind {after!r}' if after else ''}: candidates are {', '.join(sorted(known))}"
+            f"prompt {number} has {wanted} before its last token{f' and behind {after!r}' if after else ''}: option "
+            f"look_at takes {OTHERS}, {ANSWER} or a token's text; candidates are {', '.join(sorted(known))}"
         )
     rivals = tuple(sorted({known[word] for word in places if word != mine} | {one.distractor_id}))
     return Question(number, text, tuple(ids), one.answer_id, rivals, keys)

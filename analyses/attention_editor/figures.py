@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from analyses._common import grey_note, sample_note
 from analyses._contract import Frames
 from analyses._plots import bars, grid, grouped_bars, signed_heatmap
+from analyses.attention_editor.computing import ANSWER, OTHERS
 from analyses.attention_editor.tables import FIRST, MARGIN, RIGHT
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ def figures(frames: Frames, spec: EditorSpec) -> dict[str, go.Figure]:
     """All pictures, by name."""
     prompts, arms, heads = frames["prompts"], frames["arms"], frames["heads"]
     note = sample_note(prompts["margin"], did="answer preferred as it is")
-    where = "the other candidates" if spec.look_at == "others" else "the answer's token"
-    how = f"edited heads look at {where} from the last token. {note}"
+    known = {OTHERS: "the other candidates", ANSWER: "the answer's token"}
+    where = known.get(spec.look_at, f"“{spec.look_at.strip()}”")
+    how = f"Edited heads look at {where} from the last token. {note}"
     shares = arms[arms["measure"].isin((RIGHT, FIRST))]
     margin = arms[arms["measure"] == MARGIN]
     cells, grey = (grid(heads.assign(grey=~heads["discovered"].astype(bool)), x="head", y="layer", value=name)
@@ -36,12 +38,12 @@ def figures(frames: Frames, spec: EditorSpec) -> dict[str, go.Figure]:
         ),
         "margin": bars(
             margin, label="arm", value="mean", low="low", high="high", title="Margin of the answer", unit="logits",
-            legend=f"the answer's logit less the best other candidate's; {how}",
+            legend=f"The answer's logit less the best other candidate's. {how}",
         ),
         "heads": signed_heatmap(
             cells.to_numpy(), [str(one) for one in cells.columns], [str(one) for one in cells.index],
             hidden=grey.to_numpy(dtype=bool), hidden_note=grey_note(int(heads["prompts"].max())), low=low.to_numpy(),
             high=high.to_numpy(), title="One head at a time", x_title="head", y_title="layer", unit="logits",
-            legend=f"blue: the answer gains on the other candidates when this head alone is edited. {note}",
+            legend=f"Blue: the answer gains on the other candidates when this head alone is edited. {note}",
         ),
     }  # fmt: skip

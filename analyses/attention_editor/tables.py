@@ -57,7 +57,10 @@ def arms_table(values: pd.DataFrame) -> pd.DataFrame:
     for measure, column in _MEASURES:
         for arm, rows in flat.groupby("arm", sort=False):
             rate = measure != MARGIN and arm != RANDOM
-            parts.append((rate_over_prompts if rate else over_prompts)(rows, ["arm"], column).assign(measure=measure))
+            made = (rate_over_prompts if rate else over_prompts)(rows, ["arm"], column).assign(measure=measure)
+            if measure != MARGIN:
+                made[["low", "high"]] = made[["low", "high"]].clip(0.0, 1.0)
+            parts.append(made)
     return pd.concat(parts, ignore_index=True)[[column.name for column in COLUMNS["arms"]]]
 
 

@@ -83,6 +83,12 @@ def test_candidates_are_found_at_their_last_place_behind_the_text(real: Model) -
         ]
 
 
+def test_any_token_can_be_looked_at_by_its_text(tiny: Model) -> None:
+    one = questions_of(tiny, ONE, "john", "")[0]
+    assert [tiny.str_tokens([one.ids[place]])[0].strip() for place in one.keys] == ["John", "John"]
+    assert questions_of(tiny, ONE, "John", "store")[0].keys == one.keys[1:]
+
+
 def test_the_margin_is_to_the_best_other_candidate() -> None:
     logits = torch.tensor([[1.0, 5.0, 4.0, 9.0]])
     assert Margin("margin", "logits", 1, (0, 2))(logits).tolist() == [1.0]
@@ -142,6 +148,7 @@ def test_one_head_alone_is_its_run_against_the_prompt_as_it_is(tiny: Model) -> N
         ({"after": "nowhere"}, "does not have this text"),
         ({}, "give two, or name --heads"),
         ({"heads": ("L0H0",), "after": "gave"}, "candidates are john, mary"),
+        ({"heads": ("L0H0",), "look_at": "bank"}, "no token 'bank' before its last token"),
         ({"top_heads": 7}, "leave no control"),
     ],
 )
