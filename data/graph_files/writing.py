@@ -79,6 +79,9 @@ def _node(node: GraphNode) -> dict[str, Any]:
     script = {"token": f"E_{node.index}-{node.position}", "logit": f"L_{node.index}-{node.position}",
               "error": f"{node.layer}_-1-{node.position}"}  # fmt: skip
     told: dict[str, Any] = {"run_idx": 0, "reverse_ctx_idx": 0} | node.more
+    # a logit whose probability no one told counts whole: 0 would take all its influence
+    if node.kind != "logit" or node.probability is not None:
+        told["token_prob"] = node.probability or 0.0
     return told | {
         "node_id": node.id,
         "feature": features[node.kind],
@@ -89,6 +92,5 @@ def _node(node: GraphNode) -> dict[str, Any]:
         "clerp": node.label,
         "influence": node.influence,
         "activation": node.activation,
-        "token_prob": node.probability or 0.0,
         "is_target_logit": node.target,
     }

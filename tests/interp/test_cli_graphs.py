@@ -63,6 +63,39 @@ def test_labels_and_groups_by_hand_go_with_it(interp: Terminal, bench: Workbench
     assert (result.exit_code, "unknown node '99_1_1'" in result.stderr) == (2, True)
 
 
+def test_logits_without_probabilities_go_there_and_back(interp: Terminal, bench: Workbench, tmp_path: Path) -> None:
+    trace(interp, "--keep-as", "mine")
+    interp("graphs", "export", "mine", str(tmp_path / "mine.json"))
+    data = json.loads((tmp_path / "mine.json").read_text())
+    for node in data["nodes"]:
+        node.pop("token_prob")
+    (tmp_path / "bare.json").write_text(json.dumps(data))
+    interp("graphs", "import", str(tmp_path / "bare.json"), "--as", "bare")
+    interp("graphs", "export", "bare", str(tmp_path / "again.json"))
+    result = interp("graphs", "import", str(tmp_path / "again.json"), "--as", "again")
+    assert result.exit_code == 0, result.stderr
+    first, second = (trace(interp, "--graph", name) for name in ("bare", "again"))
+    assert second["nodes"] == first["nodes"]
+    assert second["edges"] == first["edges"]
+    assert {node["probability"] for node in first["nodes"]} == {None}
+    assert sum(node["influence"] for node in first["nodes"] if node["kind"] in ("token", "error")) > 0.5
+
+
+def test_what_cannot_be_shown_is_not_kept(interp: Terminal, bench: Workbench, tmp_path: Path) -> None:
+    trace(interp, "--keep-as", "mine")
+    interp("graphs", "export", "mine", str(tmp_path / "mine.json"))
+    data = json.loads((tmp_path / "mine.json").read_text())
+    far, empty = json.loads(json.dumps(data)), data | {"links": []}
+    far["nodes"][0]["ctx_idx"] = 77
+    for changed, said in ((far, "ctx_idx is 77"), (empty, "no influence reaches any node")):
+        (tmp_path / "foreign.json").write_text(json.dumps(changed))
+        result = interp("graphs", "import", str(tmp_path / "foreign.json"), "--as", "foreign")
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+        assert "foreign.json" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert [row["name"] for row in json.loads(interp("graphs", "list", "--json").stdout)] == ["mine"]
+
+
 def test_refusals_are_one_line(interp: Terminal, bench: Workbench, tmp_path: Path) -> None:
     trace(interp, "--keep-as", "mine")
     (tmp_path / "foreign.json").write_text('{"nodes": []}')
