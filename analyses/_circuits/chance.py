@@ -9,8 +9,8 @@ from analyses._stats import Bools
 from hooks.edges import EdgeGraph
 from hooks.errors import InputError
 
-_STARTS, _VAIN = 50, 100
-"""Fresh starts, and draws in vain until one is given up."""
+_STARTS, _VAIN, _LOOSENED = 50, 100, 8
+"""Fresh starts, draws in vain until one is given up, and orders in which a large circuit is loosened."""
 
 
 def random_circuit(graph: EdgeGraph, size: int, seed: int, among: Bools | None = None) -> Bools:
@@ -19,7 +19,7 @@ def random_circuit(graph: EdgeGraph, size: int, seed: int, among: Bools | None =
     A way begins with an edge drawn uniformly from those not in yet; from its two ends it walks at random, backwards to
     something that is in (or the embedding), forwards likewise (or the logits). A way too long for what is left to add
     is drawn again; after many in vain a single edge between nodes that are in is added. Circuits of more than half of
-    the edges are drawn by taking edges out instead.
+    the edges are drawn by taking edges out instead: as long as possible such that every input keeps an edge.
 
     Args:
         among: [edge] where edges may be drawn from; they must hang together. None means everywhere.
@@ -119,19 +119,40 @@ class _Growing:
 
 
 def _thinned(graph: EdgeGraph, size: int, rng: np.random.Generator, allowed: Bools) -> Bools:
-    """A large circuit: edges are taken out at random for as long as everything still hangs together."""
+    """A large circuit: edges are taken out at random, first those without which everything is still fed and read."""
     source, place = ends(graph)
     kept, spare = allowed.copy(), int(allowed.sum()) - size
     leaving = np.bincount(source[allowed], minlength=len(graph.sources))
     entering = np.bincount(place[allowed], minlength=len(graph.inputs))
     for edge in rng.permutation(np.flatnonzero(allowed)):
         if not spare:
-            break
+            return kept
         if leaving[source[edge]] > 1 and entering[place[edge]] > 1:
             kept[edge] = False
             leaving[source[edge]] -= 1
             entering[place[edge]] -= 1
             spare -= 1
+    for _ in range(_LOOSENED if spare else 0):
+        smaller = _loosened(graph, kept, size, rng)
+        if smaller.sum() == size:
+            return smaller
+        # Another order, with every edge there to choose from, may take out what this one could not.
+        kept = allowed
     if spare:
         raise InputError(f"no circuit of {size} edges that hangs together was found in this graph: ask for other sizes")
+    return kept
+
+
+def _loosened(graph: EdgeGraph, kept: Bools, size: int, rng: np.random.Generator) -> Bools:
+    """Edges taken out with what then dangles, an input's only edge too, while at least `size` are left."""
+    kept = kept.copy()
+    # An edge that once took too much with it takes no less from a smaller circuit: each is tried once.
+    for edge in rng.permutation(np.flatnonzero(kept)):
+        if kept.sum() == size:
+            break
+        if kept[edge]:
+            less = kept.copy()
+            less[edge] = False
+            less = prune(graph, less)
+            kept = less if less.sum() >= size else kept
     return kept

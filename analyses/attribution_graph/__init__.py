@@ -27,6 +27,7 @@ from pydantic import Field
 from analyses._contract import Analysis, Context, Frames, Inputs, an_artifact
 from analyses._dictionaries.kept import KIND as DICTIONARY
 from analyses._graphs import GraphView
+from analyses.attribution_graph.asking import act, detail
 from analyses.attribution_graph.columns import COLUMNS
 from analyses.attribution_graph.computing import trace
 from analyses.attribution_graph.figures import figures, names
@@ -65,14 +66,20 @@ class AttributionGraphSpec(GraphView):
         le=100,
         description="nodes to take away in the model itself: those of the strongest paths, then latents; 0 for none",
     )
+    ablate: tuple[str, ...] = Field((), description="ids of nodes to take away besides: 4_77_5, E_464_0")
     most_paths: int = Field(10, ge=1, le=100, description="strongest paths listed, from tokens and from errors each")
     label: tuple[str, ...] = Field((), description="labels by hand: 4_77_5=plural, or 4_77=plural at every position")
     supernode: tuple[str, ...] = Field((), description="groups by hand: says Mary=27_3_28,29_5_28")
     keep_as: str | None = Field(None, min_length=1, description="name to keep the pruned graph under")
+    replace: bool = Field(False, description="keep it even where another graph has that name, in its place")
     drawn: int = Field(
         900, ge=100, le=1_000_000, description="tokens that the model writes to train on, without kept transcoders"
     )
     draw_seed: int = Field(0, ge=0, description="seed of that text and training")
+
+    def claims(self) -> dict[str, tuple[str, bool]]:
+        """It does not replace another run's graph unless asked for."""
+        return dict.fromkeys(self.keeps(), (KIND, self.replace))
 
 
 def run(model: Model, inputs: Inputs, spec: AttributionGraphSpec, context: Context) -> Frames:
@@ -80,7 +87,7 @@ def run(model: Model, inputs: Inputs, spec: AttributionGraphSpec, context: Conte
 
     Raises:
         InputError: transcoders of another model, or that are none of MLPs; a prompt of one token; a graph that would
-            not fit in memory; labels and groups of nodes that the graph does not have.
+            not fit in memory; labels, groups and ablations of nodes that the graph does not have.
     """
     return trace(model, inputs, spec, context)
 
@@ -88,6 +95,8 @@ def run(model: Model, inputs: Inputs, spec: AttributionGraphSpec, context: Conte
 def _check(_model: Model, _inputs: Inputs, spec: AttributionGraphSpec) -> None:
     if spec.graph is not None and spec.transcoders is not None:
         raise InputError("options graph and transcoders: a kept graph is shown as it is; leave one of them out")
+    if spec.graph is not None and spec.ablate:
+        raise InputError("options graph and ablate: a kept graph is shown as it is; name its transcoders to ablate")
     if spec.keep_as is not None:
         check_name(spec.keep_as)
     check_marks(spec)
@@ -102,6 +111,9 @@ ANALYSIS = Analysis(
     paper="Ameisen et al. 2025, Circuit Tracing: Revealing Computational Graphs in Language Models; circuit-tracer",
     needs=("prompt",),
     spec=AttributionGraphSpec,
+    version=2,
+    detail=detail,
+    act=act,
     onward=("train_dictionary", "feature_browser", "feature_steering"),
     run=run,
     figures=figures,

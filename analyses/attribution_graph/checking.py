@@ -24,7 +24,7 @@ def checked(
     progress: Callable[[float, str], None],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of the frame: one a node taken away and target looked at."""
-    chosen = _chosen(graph, frames, spec.check_interventions)
+    chosen = _chosen(graph, frames, spec)
     if not chosen:
         return []
     row_of = {int(node): row for row, node in enumerate(full.targets)}
@@ -58,9 +58,12 @@ def checked(
     return table
 
 
-def _chosen(graph: GraphFile, frames: Frames, most: int) -> list[int]:
-    """Places of what lies on the strongest path of each kind of start, and of the latents with most influence."""
+def _chosen(graph: GraphFile, frames: Frames, spec: AttributionGraphSpec) -> list[int]:
+    """Places of the named nodes, then what lies on the strongest path of each kind of start, then the latents with
+    most influence."""
+    most = spec.check_interventions
     nodes, paths = frames["nodes"], frames["paths"]
     latents = nodes[nodes["kind"] == "feature"].sort_values("influence", ascending=False, kind="stable")
     along = [node for route in paths[paths["path"] == 1]["nodes"] for node in route.split()[:-1]]
-    return [graph.places[one] for one in dict.fromkeys([*along, *latents["node"].head(most)])][:most]
+    chosen = list(dict.fromkeys([*along, *latents["node"].head(most)]))[:most]
+    return [graph.places[one] for one in dict.fromkeys([*spec.ablate, *chosen])]

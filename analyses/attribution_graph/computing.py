@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from analyses._contract import Context, Frames, Inputs
 from analyses.attribution_graph.checking import checked
 from analyses.attribution_graph.composing import composed
-from analyses.attribution_graph.marks import marked
+from analyses.attribution_graph.marks import marked, refuse_unwritten
 from analyses.attribution_graph.standing_in import stand_ins
 from analyses.attribution_graph.tables import Told, frames_of, table
 from data.graph_files import KIND, contents, graph_of
@@ -54,6 +54,7 @@ def trace(model: Model, inputs: Inputs, spec: AttributionGraphSpec, context: Con
     always = full.mask("token") | full.mask("logit")
     pruned = prune(full.rows, full.targets, full.weight, always, spec.node_threshold, spec.edge_threshold)
     graph = marked(composed(local, full, pruned, inputs.prompt, given, spec), spec)
+    refuse_unwritten(graph, spec.ablate)
     if spec.keep_as is not None:
         context.keep(spec.keep_as, KIND, *contents(graph))
     frames = frames_of(graph, Told(f"transcoders {given.name}", needed), spec.most_paths)

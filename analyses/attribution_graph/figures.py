@@ -10,31 +10,27 @@ import plotly.graph_objects as go
 
 from analyses._contract import Frames
 from analyses._graphs import drawn
-from analyses._plots import glyphs, grouped_bars, scatter, token_labels
+from analyses._plots import glyphs, grouped_bars, token_labels
 from analyses._plots.graph import graph as graph_figure
+from analyses.attribution_graph.changes import ablations
 
 if TYPE_CHECKING:
     from analyses.attribution_graph import AttributionGraphSpec
 
 KINDS = {"feature": "latent", "error": "error", "token": "token", "logit": "next token"}
-WAYS = (
-    ("direct", "held", "all else held"),
-    ("total", "responding", "latents respond"),
-    ("total", "free", "free model"),
-)
 
 
 def names(spec: AttributionGraphSpec) -> tuple[str, ...]:
     """The figures' names in order."""
-    return ("graph", "influence", "interventions") if spec.check_interventions and spec.graph is None else (
-        "graph", "influence")  # fmt: skip
+    ablates = spec.graph is None and (spec.check_interventions or spec.ablate)
+    return ("graph", "influence", "interventions") if ablates else ("graph", "influence")
 
 
 def figures(frames: Frames, spec: AttributionGraphSpec) -> dict[str, go.Figure]:
     """The pictures that `names` tells."""
     made = {"graph": _graph(frames, spec), "influence": _influence(frames)}
     if "interventions" in names(spec):
-        made["interventions"] = _interventions(frames["interventions"])
+        made["interventions"] = ablations(frames["interventions"])
     return made
 
 
@@ -45,9 +41,10 @@ def _title(frames: Frames) -> str:
 
 def scores_in_words(scores: pd.Series) -> str:
     """Replacement and completeness, what they are of, and what lacks."""
-    said = (
-        f"replacement score {scores['replacement']:.3f}, completeness {scores['completeness']:.3f} ({scores['scored']})"
-    )
+    replacement, completeness = scores["replacement"], scores["completeness"]
+    said = "no influence reaches the tokens, so there is no replacement score"
+    if not pd.isna(replacement):
+        said = f"replacement score {replacement:.3f}, completeness {completeness:.3f} ({scores['scored']})"
     if scores["covered"] != "not told" and not pd.isna(scores["layers"]):
         covered = [one for one in str(scores["covered"]).split(", ") if one]
         if len(covered) < scores["layers"]:
@@ -63,16 +60,20 @@ def scores_in_words(scores: pd.Series) -> str:
 def _graph(frames: Frames, spec: AttributionGraphSpec) -> go.Figure:
     nodes, scores = frames["nodes"], frames["scores"].iloc[0]
     logits, tokens = nodes["kind"] == "logit", list(frames["tokens"]["token"])
-    n_layers = int(nodes["layer"].max()) - 1 if pd.isna(scores["layers"]) else int(scores["layers"])
+    top = nodes["layer"].max() - 1 if len(nodes) else 0
+    n_layers = int(top if pd.isna(scores["layers"]) else scores["layers"])
     rows = ["embedding", *(str(layer) for layer in range(n_layers)), "next token"]
     shown = pd.DataFrame({
         "node": nodes["node"], "kind": nodes["kind"].map(KINDS), "column": nodes["position"],
         "row": np.where(logits, n_layers + 1, nodes["layer"] + 1).astype(int),
         "label": [_label(row, tokens) for row in nodes.itertuples()], "value": nodes["influence"],
         "hover": [_hover(row) for row in nodes.itertuples()],
+        # Errors all have the same name: without it there is room for latents and next tokens.
+        "named": nodes["kind"] != "error",
     })  # fmt: skip
     signed = np.sign(frames["edges"]["weight"]) * frames["edges"]["influence"]
-    kept, edges, note = drawn(shown, frames["edges"][["source", "target"]].assign(weight=signed), spec)
+    links = frames["edges"][["source", "target"]].assign(weight=signed)
+    kept, edges, note = drawn(shown, links[signed != 0].reset_index(drop=True), spec)
     return graph_figure(
         kept, edges, title=f"Attribution graph: {_title(frames)}", x_labels=token_labels(tokens), y_labels=rows,
         x_title="token", y_title="layer", value_title="influence", weight_title="influence that passes (share)",
@@ -124,33 +125,3 @@ def _influence(frames: Frames) -> go.Figure:
         legend=f"{_what(scores)}; {scores_in_words(scores)}. In the pruned graph: {told}; tokens and errors are where "
         "all paths begin, latents are passed on the way.",
     )  # fmt: skip
-
-
-def _interventions(frame: pd.DataFrame) -> go.Figure:
-    parts = [
-        pd.DataFrame({"x": frame[said], "y": frame[found], "way": name,
-                      "label": frame["source_label"] + " ⊣ " + frame["target_label"]})
-        for said, found, name in WAYS
-    ]  # fmt: skip
-    rows = pd.concat(parts, ignore_index=True).astype({"x": "float64", "y": "float64"})
-    if rows.empty:
-        rows = pd.DataFrame({"x": [0.0], "y": [0.0], "way": ["nothing was left to take away"], "label": [""]})
-    said = "; ".join(f"{name} {agreement(frame, x, y)}" for x, y, name in WAYS)
-    logits = frame[frame["target_kind"] == "logit"]
-    said += f" (on {len(logits)} logits alone {agreement(logits, 'total', 'free')})"
-    return scatter(
-        rows, x="x", y="y", group="way", label="label", labelled=0, identity=True, correlation=False,
-        title="Taking nodes away: predicted and measured", x_title="predicted change of the target",
-        y_title="measured change",
-        legend=f"{frame['source'].nunique()} nodes, {len(frame)} of their targets, one prompt. With all else held "
-        "the prediction is minus the edge; else latents pass the change on. Same sign, slope of measured on "
-        f"predicted: {said}.",
-    )  # fmt: skip
-
-
-def agreement(frame: pd.DataFrame, predicted: str, measured: str) -> str:
-    """How often the sign is the same, and the slope through the origin."""
-    x, y = frame[predicted].to_numpy(dtype=float), frame[measured].to_numpy(dtype=float)
-    if not len(x) or not float(x @ x):
-        return "none"
-    return f"{np.mean(np.sign(x) == np.sign(y)):.0%}, {x @ y / (x @ x):.2f}"

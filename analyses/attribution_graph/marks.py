@@ -20,6 +20,9 @@ def check_marks(spec: AttributionGraphSpec) -> None:
     """Raise InputError for labels and groups that cannot be read."""
     _labels(spec.label)
     _groups(spec.supernode)
+    for node in spec.ablate:
+        if not NODE.fullmatch(node):
+            raise InputError(f"ablate {node!r} cannot be read: write the id of a node, as 4_77_5 or E_464_0")
 
 
 def marked(graph: GraphFile, spec: AttributionGraphSpec) -> GraphFile:
@@ -34,6 +37,15 @@ def marked(graph: GraphFile, spec: AttributionGraphSpec) -> GraphFile:
     )
     kept = tuple(one for one in graph.supernodes if one[0] not in groups)
     return replace(graph, nodes=nodes, supernodes=(*kept, *groups.items()))
+
+
+def refuse_unwritten(graph: GraphFile, ablate: Iterable[str]) -> None:
+    """Raise InputError for nodes to ablate that are not in the graph, or that write nothing."""
+    for one in ablate:
+        if one not in graph.places:
+            raise unknown("node to ablate", one, graph.places)
+        if graph.nodes[graph.places[one]].kind == "logit":
+            raise InputError(f"node to ablate {one!r} is a next token: it writes nothing that could be taken away")
 
 
 def _latent(node: GraphNode) -> str:

@@ -55,6 +55,9 @@ def frames_of(graph: GraphFile, told: Told, most_paths: int) -> Frames:
     share = [size[at] / max(total[target], 1e-300) for at, (_, target, _) in enumerate(graph.links)]
     weight = {place: 1.0 if node.probability is None else node.probability
               for place, node in enumerate(graph.nodes) if node.kind == "logit"}  # fmt: skip
+    # Of targets that hold 0.95 of the probability, say: what is told are shares of their weight, which sum to 1.
+    mass = sum(weight.values()) or 1.0
+    weight = {place: one / mass for place, one in weight.items()}
     flow = _influence(graph, share, weight)
     groups = {node: label for label, ids in graph.supernodes for node in ids}
     nodes = [

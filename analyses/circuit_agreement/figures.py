@@ -14,7 +14,7 @@ from analyses._contract import Frames
 from analyses._plots import grid, grouped_bars, scatter, signed_heatmap
 from analyses.circuit_agreement.ranking import AMONG, EXPLAINED, SIGN, SIZE, TOP
 from analyses.circuit_agreement.scoring import GRAPH, SIGNLESS, TRUTH, WORDS
-from analyses.circuit_agreement.where import where
+from analyses.circuit_agreement.where import NOTHING, where
 
 if TYPE_CHECKING:
     from analyses.circuit_agreement import CircuitAgreementSpec
@@ -148,5 +148,5 @@ def _disagreements(frames: Frames, method: str) -> go.Figure:
         pd.concat(parts, ignore_index=True), x="node", group="by", value="value", low="low", high="high",
         x_title="node", y_title="score ÷ the method's largest" if shared else f"effect ({about['unit']})",
         title=f"Where {name} and ablation disagree",
-        legend=f"{_own(frames, method)}. {'No rank differs by half or more' if rows.empty else said}",
+        legend=f"{_own(frames, method)}. {NOTHING if rows.empty else said}",
     )  # fmt: skip

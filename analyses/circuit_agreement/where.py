@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from analyses._circuits.drawing import graph_frames
 from analyses._contract import Frames
 from analyses._graphs import drawn
+from analyses._patching_table import ROUNDING
 from analyses._plots import graph
 from analyses.circuit_agreement.scoring import TRUTH, WORDS
 from analyses.circuit_agreement.tables import MISSED, OVERRATED
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from analyses.circuit_agreement import CircuitAgreementSpec
 
 ENDS = ("embed", "logits")
+KINDS = (MISSED, OVERRATED, *ENDS)
+"""In this order, so that each has its colour and shape whatever others there are."""
+NOTHING = "No rank differs by half or more"
 _NODE = ["node", "kind", "layer", "head", "total"]
 
 
@@ -31,13 +35,27 @@ def where(frames: Frames, spec: CircuitAgreementSpec, method: str, whose: str) -
     # Nodes without an edge are told too.
     view = spec.model_copy(update={"pinned": tuple(dict.fromkeys((*spec.pinned, *wrong["node"])))})
     pruned, shown, note = drawn(nodes, links, view)
+    pruned = pruned.assign(kind=pd.Categorical(pruned["kind"].astype(str), categories=list(KINDS)))
+    pruned, axes = _evenly(pruned, axes)
+    name = WORDS[method]
+    told = f"Missed: ablation ranks the node higher than {name}; overrated: lower" if len(wrong) else NOTHING
     return graph(
-        pruned, shown, title=f"Where {WORDS[method]} and ablation disagree, and what lies between",
+        pruned, shown, title=f"Where {name} and ablation disagree, and what lies between",
         value_title=f"true effect ({about['unit']})", focus=spec.focus, note=note,
         weight_title=f"score by {WORDS.get(about['edges'], 'no method')} ({about['unit']})",
-        legend=f"{whose}. Missed: ablation ranks the node higher than {WORDS[method]}; overrated: lower. "
-        "An edge's score says what corrupting it does: red, it helps", **axes,
+        legend=f"{whose}. {told}. An edge's score says what corrupting it does: red, it helps", **axes,
     )  # fmt: skip
+
+
+def _evenly(nodes: pd.DataFrame, axes: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows and columns that have nodes, and no others: each takes the same room, and all are labelled."""
+    if nodes.empty:
+        return nodes, axes
+    for place, labels in (("row", "y_labels"), ("column", "x_labels")):
+        used = sorted(set(nodes[place]))
+        nodes = nodes.assign(**{place: [used.index(one) for one in nodes[place]]})
+        axes = axes | {labels: [axes[labels][one] for one in used]}
+    return nodes, axes | {name: f"{axes[name]} (those with a node)" for name in ("x_title", "y_title")}
 
 
 def _graph(frames: Frames, wrong: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -48,20 +66,20 @@ def _graph(frames: Frames, wrong: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     known = pd.concat([truth[_NODE].astype({"layer": "Int64", "head": "Int64"}), outer[_NODE]], ignore_index=True)
     chosen = {*wrong["node"], *ENDS}
     feeds = [",".join(one for one in row.split(",") if one in chosen) for row in frames["edges"]["feeds"]]
-    edges = frames["edges"].assign(feeds=feeds)[["source", "feeds", "score"]]
+    # As in the circuit's picture: an edge into a group is shared by its heads that are drawn.
+    scores = frames["edges"]["score"] / [1 + row.count(",") for row in feeds]
+    edges = frames["edges"].assign(feeds=feeds, score=scores)[["source", "feeds", "score"]]
     edges = edges[edges["source"].isin(chosen) & (edges["feeds"] != "")]
     # An edge of every node to itself gives each its place; it is taken out again.
     itself = pd.DataFrame({"source": known["node"], "feeds": known["node"], "score": 0.0})
     nodes, links, axes = graph_frames(known, pd.concat([edges, itself], ignore_index=True))
-    links = links[links["source"] != links["target"]].reset_index(drop=True)
+    links = links[(links["source"] != links["target"]) & (links["weight"].abs() > ROUNDING)].reset_index(drop=True)
     how = dict(zip(wrong["node"], wrong["how"], strict=True))
     told = dict(zip(wrong["node"], _told(wrong), strict=True))
     reached = {*links["source"], *links["target"]} & set(ENDS)
     nodes = nodes[nodes["node"].isin({*how, *reached})]
     names = nodes["node"].tolist()
     nodes = nodes.assign(kind=[how.get(one, one) for one in names], hover=[told.get(one, "") for one in names])
-    # Sorted, so that a mistake of one kind has the same colour whatever the method.
-    nodes = nodes.sort_values("kind", key=lambda kinds: kinds.map([MISSED, OVERRATED, *ENDS].index), kind="stable")
     return nodes.reset_index(drop=True), links, axes
 
 

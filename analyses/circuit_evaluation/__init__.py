@@ -6,7 +6,7 @@ output (resample), a mean or zero. With m the metric, C a circuit, ∅ none of t
 
     faithfulness   (m(C) − m(∅)) / (m(M) − m(∅))        1: the circuit alone does what the model does
     completeness   (m(M) − m(M∖C)) / (m(M) − m(∅))      1: without the circuit's edges nothing is left
-    minimality     |m(C) − m(C∖v)| / (m(M) − m(∅))      mean over nodes v drawn from C: what one node is worth
+    minimality     |m(C) − m(C∖v)| / |m(M) − m(∅)|      mean over nodes v drawn from C: what one node is worth
 
 Random circuits of as many edges, each on a way from the embedding to the logits as the found ones' are, are the
 control, drawn anywhere in the graph or between the nodes of the found circuit alone, which asks whether its edges are
@@ -36,6 +36,7 @@ from analyses.circuit_evaluation.figures import NAMES, figures
 from analyses.circuit_evaluation.tables import COLUMNS
 from hooks.attribution import Points
 from hooks.edges import Method, MetricName
+from hooks.errors import InputError
 from hooks.pairs import align
 
 if TYPE_CHECKING:
@@ -71,7 +72,14 @@ class EvaluationSpec(Spec):
 
 
 def check(model: Model, inputs: Inputs, spec: EvaluationSpec) -> None:
-    """Refuse layers that are not there and pairs that do not align."""
+    """Refuse sizes below 1, scores that are rounding noise, layers that are not there and pairs that do not align."""
+    if min(spec.sizes) < 1:
+        raise InputError(f"option sizes {min(spec.sizes)}: a circuit has at least 1 edge")
+    if spec.circuit is None and spec.method == "eap" and spec.metric == "divergence":
+        raise InputError(
+            "metric divergence has no slope in the clean run, where eap takes its gradient: use eap_ig_inputs or "
+            "clean_corrupted, or another metric"
+        )
     checked_layers(model, spec.layers)
     for pair in inputs.pairs:
         align(model, pair)
@@ -92,6 +100,7 @@ ANALYSIS = Analysis(
     check=check,
     pictures=lambda _spec: NAMES,
     onward=("edge_attribution", "circuit_overlap"),
+    version=2,
     trial={"spec": {"sizes": [30, 100], "steps": 2, "draws": 2, "nodes_out": 2, "selection": "greedy",
                     "ablations": ["resample", "mean", "zero"]}},
     example={"set": "ioi", "limit": 4, "spec": {"sizes": [200, 1000], "draws": 1, "nodes_out": 1}},

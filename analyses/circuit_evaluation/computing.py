@@ -18,7 +18,13 @@ from analyses._circuits.scoring import Scoring, score_pairs
 from analyses._common import checked_layers, steps
 from analyses._contract import Context, Frames, Inputs
 from analyses.circuit_evaluation.circuits import Masks, masks_of
-from analyses.circuit_evaluation.tables import circuits_table, curves_table, differences_table, values_table
+from analyses.circuit_evaluation.tables import (
+    circuits_table,
+    curves_table,
+    differences_table,
+    source_table,
+    values_table,
+)
 from hooks.edges import (
     EdgeGraph,
     Outputs,
@@ -44,12 +50,14 @@ _SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """The circuit's scores, which pairs to measure on, and each pair's metric."""
+    """The circuit's scores, which pairs to measure on, each pair's metric; on how many it was scored, given or not."""
 
     circuit: Circuit
     held: list[int]
     pairs: pd.DataFrame
     metrics: list[Metric]
+    scored: int
+    here: int
 
 
 def run(model: Model, inputs: Inputs, spec: EvaluationSpec, context: Context) -> Frames:
@@ -73,6 +81,7 @@ def run(model: Model, inputs: Inputs, spec: EvaluationSpec, context: Context) ->
     return {
         "curves": curves_table(values, masks), "differences": differences_table(values, masks),
         "circuits": circuits_table(masks), "pairs": job.pairs, "values": values_table(values),
+        "source": source_table(job.circuit, spec, job.scored, job.here),
     }  # fmt: skip
 
 
@@ -88,13 +97,14 @@ def _prepared(
         old = [place for place in usable if digest(aligned[place].pair) in seen]
         held = [place for place in usable if place not in old] or usable
         pairs.loc[old, "use"] = BOTH if held == usable else SCORED
-        return _Job(circuit, held, pairs, metrics)
+        return _Job(circuit, held, pairs, metrics, int(circuit.about.get("pairs") or len(seen)), len(old))
     graph = edge_graph(model.geometry, checked_layers(model, spec.layers))
     first, second = ([usable[i] for i in part] for part in halves(len(usable), spec.draw_seed))
     how = Scoring(spec.method, spec.steps, spec.points)
     scored = score_pairs(model, graph, [aligned[i] for i in first], [metrics[i] for i in first], how, context, _SHARE)
     pairs.loc[first, "use"] = BOTH if first == second else SCORED
-    return _Job(Circuit(graph, scored.mean, np.zeros(graph.n_edges, dtype=bool), {}), second, pairs, metrics)
+    circuit = Circuit(graph, scored.mean, np.zeros(graph.n_edges, dtype=bool), {})
+    return _Job(circuit, second, pairs, metrics, len(first), len(first))
 
 
 def _measured(

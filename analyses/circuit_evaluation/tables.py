@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from analyses._circuits.kept import Circuit
 from analyses._circuits.pairs import PAIRS
 from analyses._common import FOUND as COUNTED
 from analyses._common import bounds
 from analyses._contract import Column
 from analyses._stats import Estimate, Floats, ratio_interval
 from analyses.circuit_evaluation.circuits import ALONE, CUT, EMPTY, FOUND, FULL, WITHOUT, Masks
+
+if TYPE_CHECKING:
+    from analyses.circuit_evaluation import EvaluationSpec
 
 FAITHFULNESS, COMPLETENESS, MINIMALITY = "faithfulness", "completeness", "minimality"
 MEASURES = (FAITHFULNESS, COMPLETENESS, MINIMALITY)
@@ -51,6 +55,17 @@ def circuits_table(masks: Masks) -> pd.DataFrame:
     return table[[column.name for column in CIRCUITS]]
 
 
+def source_table(circuit: Circuit, spec: EvaluationSpec, scored: int, here: int) -> pd.DataFrame:
+    """The frame that `SOURCE` declares: one row. `scored` pairs, `here` of them among the given ones."""
+    told = (
+        {"method": spec.method, "metric": spec.metric, "task": "these pairs"} if spec.circuit is None else circuit.about
+    )
+    row = {name: str(told.get(name, "not said")) for name in ("method", "metric", "task")}
+    return pd.DataFrame([row | {"circuit": spec.circuit or "", "scored": scored, "here": here}])[
+        [column.name for column in SOURCE]
+    ]
+
+
 def values_table(values: pd.DataFrame) -> pd.DataFrame:
     """The frame that `VALUES` declares."""
     return values[[column.name for column in VALUES]]
@@ -71,7 +86,9 @@ def _measured(values: pd.DataFrame, masks: Masks) -> list[tuple[dict[str, Any], 
             numerators = {FAITHFULNESS: alone - empty[:, None], COMPLETENESS: full[:, None] - cut}
             if less:
                 # Nodes were taken out of the first circuit alone.
-                numerators[MINIMALITY] = np.abs(table[:, less] - alone[:, :1])
+                change = np.abs(table[:, less] - alone[:, :1])
+                # Divided by the size of the whole effect: where cutting all edges helps it is below 0.
+                numerators[MINIMALITY] = np.sign((full - empty).mean()) * change
             for measure, numbers in numerators.items():
                 found.append((about | {"measure": measure}, (numbers, full - empty)))
     return found
@@ -126,4 +143,21 @@ VALUES = (
     Column("circuit", "", "number in circuits"),
     Column("value", "metric", "the metric with only that circuit's edges uncut"),
 )
-COLUMNS = {"curves": CURVES, "differences": DIFFERENCES, "circuits": CIRCUITS, "pairs": PAIRS, "values": VALUES}
+SOURCE = (
+    Column("circuit", "", "the kept circuit; empty where edges were scored here"),
+    Column(
+        "method", "", "how its edges were scored; acdc ranks none, so its circuit is measured at its own size alone"
+    ),
+    Column("metric", "", "what edges were scored by"),
+    Column("task", "", "what pairs they were scored on"),
+    Column("scored", "count", "pairs that they were scored on; 0: the kept circuit does not say"),
+    Column("here", "count", "how many of these are among the given ones"),
+)
+COLUMNS = {
+    "curves": CURVES,
+    "differences": DIFFERENCES,
+    "circuits": CIRCUITS,
+    "pairs": PAIRS,
+    "values": VALUES,
+    "source": SOURCE,
+}

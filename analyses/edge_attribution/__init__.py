@@ -63,7 +63,9 @@ class EdgeAttributionSpec(GraphView):
     )
     size: int = Field(200, ge=1, le=1_000_000, description="edges chosen before pruning (top_n and greedy)")
     threshold: float = Field(
-        0.05, description="selection threshold: least size of a score; ACDC: τ, a cut that costs less stays"
+        0.05,
+        allow_inf_nan=False,
+        description="selection threshold: least size of a score; ACDC: τ, a cut that costs less stays",
     )
     edge_budget: int = Field(5000, ge=1, le=10_000_000, description="most edges that exact patching and ACDC will run")
     listed: int = Field(2000, ge=0, le=1_000_000, description="strongest edges in the table, beside the circuit's")
@@ -121,6 +123,7 @@ ANALYSIS = Analysis(
     pictures=lambda _spec: NAMES,
     detail=_detail,
     act=ablation_of,
+    version=2,
     onward=("circuit_evaluation", "circuit_overlap", "circuit_agreement"),
     trial={"spec": {"size": 40, "steps": 2, "selection": "greedy"}},
     example={"pairs": [PAIR], "spec": {"size": 300}},

@@ -18,6 +18,7 @@ from analyses._contract import Context, Frames, Inputs
 from analyses._stats import Bools, Floats
 from analyses.edge_attribution.tables import circuit_table, edges_table, nodes_table
 from hooks.edges import UNITS, EdgeGraph, circuit_values, edge_graph, read_outputs, written
+from hooks.errors import InputError
 from hooks.metrics import Metric
 from hooks.pairs import AlignedPair, align
 
@@ -34,7 +35,8 @@ def run(model: Model, inputs: Inputs, spec: EdgeAttributionSpec, context: Contex
 
     Raises:
         InputError: a pair that does not align, a layer that is not there, more edges than the budget allows, a metric
-            without a gradient, or no pair whose clean and corrupted runs differ in the metric.
+            without a gradient, no pair whose clean and corrupted runs differ in the metric, or a threshold that no
+            edge reaches.
     """
     aligned = [align(model, pair) for pair in inputs.pairs]
     graph = edge_graph(model.geometry, checked_layers(model, spec.layers))
@@ -60,9 +62,24 @@ def run(model: Model, inputs: Inputs, spec: EdgeAttributionSpec, context: Contex
 
 
 def circuit_from(graph: EdgeGraph, scored: Scored, spec: EdgeAttributionSpec) -> Bools:
-    """[edge] the circuit: ACDC's own, pruned, or what the rule selects from the mean scores."""
+    """[edge] the circuit: ACDC's own, pruned, or what the rule selects from the mean scores.
+
+    Raises:
+        InputError: a threshold that no edge reaches.
+    """
+    largest, unit = float(np.abs(scored.mean).max()), UNITS[spec.metric]
     if scored.kept is not None:
+        if not scored.kept.any():
+            raise InputError(
+                f"ACDC with threshold {spec.threshold:g} cuts every edge; the costliest cut costs {largest:.3g} {unit} "
+                "(mean over pairs): use a smaller threshold"
+            )
         return prune(graph, scored.kept)
+    if spec.selection == "threshold" and largest < spec.threshold:
+        raise InputError(
+            f"no edge reaches the threshold {spec.threshold:g}: the largest score is {largest:.3g} {unit} in size "
+            "(mean over pairs); use a smaller threshold, or selection top_n"
+        )
     return select(graph, scored.mean, spec.selection, size=spec.size, threshold=spec.threshold)
 
 

@@ -16,6 +16,7 @@ from analyses._common import sample_note
 from analyses._contract import Frames
 from analyses._graphs import drawn
 from analyses._plots import graph, grid, lines, signed_heatmap
+from analyses._plots.theme import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
     from analyses.edge_attribution import EdgeAttributionSpec
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 NAMES = ("circuit", "scores", "heads")
 METRIC_WORDS = {"logit_diff": "logit difference", "log_prob": "log-probability of the answer",
                 "divergence": "closeness to the clean run (−KL)"}  # fmt: skip
-SUMMED = "Queries', keys' and values' edges between two nodes are summed; a group's go to each of its heads"
+HELPS, AGAINST = "helps (corrupting it harms)", "works against"
+SUMMED = (
+    "edges into the queries, keys and values of one head are one line; an edge into a group's key or value is shared "
+    "evenly among those of its heads that are in the circuit"
+)
 
 
 def figures(frames: Frames, spec: EdgeAttributionSpec) -> dict[str, go.Figure]:
@@ -43,19 +48,28 @@ def _circuit(frames: Frames, spec: EdgeAttributionSpec, whose: str) -> go.Figure
     row = frames["circuit"].iloc[0]
     edges = frames["edges"]
     edges = edges[edges["kept"]].rename(columns={"mean": "score"})
+    # Undivided, an edge into a group would count once a head.
+    edges = edges.assign(score=edges["score"] / (edges["feeds"].str.count(",") + 1))
     nodes, links, axes = graph_frames(frames["nodes"].rename(columns={"mean": "total"}), edges)
     pruned, shown, note = drawn(nodes, links, spec)
+    many = f"{len(links):,} lines for {row['kept']:,} edges"
+    note = note.replace(f"of {len(links):,} edges", f"of {len(links):,} lines")
     return graph(
         pruned, shown, title=f"Circuit of {row['kept']:,} of {row['edges']:,} edges, {row['nodes']} nodes",
         value_title=f"sum of its outgoing scores ({row['unit']})", weight_title=f"score ({row['unit']})",
-        legend=f"{whose}. {_alone(row)}. {SIGNS[0].upper()}{SIGNS[1:]}. {SUMMED}", focus=spec.focus, note=note,
+        legend=f"{whose}. {_alone(row)}. {SIGNS[0].upper()}{SIGNS[1:]}. {many}: {SUMMED}", focus=spec.focus, note=note,
         **axes,
     )  # fmt: skip
 
 
 def _alone(row: Any) -> str:
     """What the circuit does by itself, in words."""
-    bounds = f" ({row['low']:.2f} to {row['high']:.2f})" if np.isfinite([row["low"], row["high"]]).all() else ""
+    if not row["kept"]:
+        return "No circuit: the edges chosen make no way from the embedding to the logits"
+    ends = [row["low"], row["high"]]
+    bounds = f" ({row['low']:.2f} to {row['high']:.2f})" if np.isfinite(ends).all() else ""
+    if np.isinf(ends).any():
+        bounds = ", which may be anything, for the whole effect cannot be told from 0,"
     said = (
         f"The circuit alone: {row['circuit']:.2f} {row['unit']} (all edges {row['full']:.2f}, none "
         f"{row['empty']:.2f}), faithfulness {row['faithfulness']:.2f}{bounds} on these same pairs"
@@ -67,9 +81,9 @@ def _scores(frames: Frames, whose: str) -> go.Figure:
     """Sizes of the scores, strongest first, those that help and those that work against the answer apart."""
     edges, row = frames["edges"], frames["circuit"].iloc[0]
     shown = edges[edges["mean"] != 0]
-    shown = shown.assign(
-        size=shown["mean"].abs(), sign=np.where(shown["mean"] < 0, "helps (corrupting it harms)", "works against")
-    ).sort_values(["sign", "rank"], kind="stable")
+    shown = shown.assign(size=shown["mean"].abs(), sign=np.where(shown["mean"] < 0, HELPS, AGAINST)).sort_values(
+        ["sign", "rank"], kind="stable"
+    )
     shown = shown.assign(place=shown.groupby("sign").cumcount() + 1)
     figure = lines(
         shown, x="place", y="size", group="sign", title="Scores of the edges, strongest first",
@@ -78,6 +92,9 @@ def _scores(frames: Frames, whose: str) -> go.Figure:
     )  # fmt: skip
     wide = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000]
     high = [10.0**power for power in range(-8, 5)]
+    # As in the graph and the heatmap, whatever signs there are.
+    for sign, colour in ((HELPS, NEGATIVE), (AGAINST, POSITIVE)):
+        figure.update_traces(line_color=colour, selector={"name": sign})
     figure.update_xaxes(type="log", dtick=None, tickvals=wide, ticktext=[f"{one:,}" for one in wide])
     return figure.update_yaxes(type="log", tickvals=high, ticktext=[f"{one:g}" for one in high])
 

@@ -35,7 +35,7 @@ def edges_table(graph: EdgeGraph, scored: Scored, kept: Bools, listed: int) -> p
     return pd.DataFrame({
         "edge": [graph.edge_names[row] for row in rows], "source": [graph.nodes[source[row]] for row in rows],
         "input": [inputs[place[row]] for row in rows], "feeds": [feeds[place[row]] for row in rows],
-        "rank": rank[rows], **_over_pairs(scored.scores[:, rows], mean[rows]), "kept": kept[rows],
+        "rank": rank[rows], **_over_pairs(scored.scores, mean, rows), "kept": kept[rows],
     })  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def nodes_table(graph: EdgeGraph, scored: Scored, kept: Bools) -> pd.DataFrame:
     for number, owners in enumerate(graph.feeds):
         entering[list(owners)] += fed[number]
     kinds = [*(one.kind for one in graph.sources), "logits"]
-    numbers = _over_pairs(leaving, leaving.mean(axis=0))
+    numbers = _over_pairs(leaving, leaving.mean(axis=0), np.arange(len(graph.nodes)))
     frame = pd.DataFrame({
         "node": graph.nodes, "kind": kinds,
         "layer": pd.array([*(one.layer for one in graph.sources), None], dtype="Int64"),
@@ -79,14 +79,15 @@ def circuit_table(circuit: Circuit, alone: pd.DataFrame, spec: EdgeAttributionSp
     }])  # fmt: skip
 
 
-def _over_pairs(values: Floats, mean: Floats) -> dict[str, Floats | Bools | int]:
-    """mean, low, high, discovered, prompts of values [pair column]; no interval where ACDC left gaps."""
+def _over_pairs(values: Floats, mean: Floats, rows: np.ndarray) -> dict[str, Floats | Bools | int]:
+    """mean, low, high, discovered, prompts of `rows` of values [pair column]; no interval where ACDC left gaps."""
     if len(values) > 1 and np.isfinite(values).all():
-        found = discoveries(np.where(np.abs(values) < ROUNDING, 0.0, values)).found
-        low, high = mean_interval(values)[1:]
+        # The rows were chosen by their size: the false discovery rate is over all that they were chosen from.
+        found = discoveries(np.where(np.abs(values) < ROUNDING, 0.0, values)).found[rows]
+        low, high = mean_interval(values[:, rows])[1:]
     else:
-        found, low, high = np.zeros(len(mean), dtype=bool), np.full(len(mean), np.nan), np.full(len(mean), np.nan)
-    return {"mean": mean, "low": low, "high": high, "discovered": found, "prompts": len(values)}
+        found, low, high = np.zeros(len(rows), dtype=bool), np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    return {"mean": mean[rows], "low": low, "high": high, "discovered": found, "prompts": len(values)}
 
 
 _CHANGE = "score: estimated change of the metric when the edge alone is corrupted; mean over pairs"

@@ -139,7 +139,7 @@ class _Run:
             made.append(self._tap(Site(layer, "mlp_out"), partial(self._mlp, layer)))
             if self.how == "free":
                 continue
-            made.append(self._tap(Site(layer, "pattern"), self.local.patterns[layer].expand_as))
+            made.append(self._tap(Site(layer, "pattern"), partial(_as_recorded, self.local.patterns[layer])))
             for name, path in (("ln1", self.model.anatomy.ln1), ("ln2", self.model.anatomy.ln2)):
                 made.append(_holding(block.get_submodule(path), self.local.scales[name][layer]))
         if self.how != "free":
@@ -182,6 +182,11 @@ class _Run:
 
     def _tap(self, site: Site, edit: Callable[[Tensor], Tensor]) -> Callable[[], Handle]:
         return lambda: tap(self.model.module, self.model.anatomy, self.model.geometry, site, edit)
+
+
+def _as_recorded(patterns: Tensor, output: Tensor) -> Tensor:
+    """[run head dst src] recorded patterns [head dst src] in the model's dtype."""
+    return patterns.to(output).expand_as(output)
 
 
 def _holding(module: nn.Module, scale: Tensor) -> Callable[[], Handle]:

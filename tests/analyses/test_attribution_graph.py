@@ -128,7 +128,7 @@ def test_a_foreign_graph_is_scored_as_it_is(tiny: Model) -> None:
     assert frames["paths"]["route"].tolist() == [route, route, "L0 error @1 ␣b → x"]
     assert frames["paths"]["start"].tolist() == ["token", "token, through latents", "error"]
     assert frames["paths"]["sign"].tolist() == [-1, -1, 1]
-    assert frames["paths"]["share"].tolist() == pytest.approx([0.125, 0.125, 0.375])
+    assert frames["paths"]["share"].tolist() == pytest.approx([0.25, 0.25, 0.75])
     drawn = figures(frames, AttributionGraphSpec(graph="theirs"))["graph"]
     assert drawn.layout.meta["y_labels"][-1] == "next token"
     assert len(drawn.layout.meta["y_labels"]) == 28

@@ -65,7 +65,8 @@ def test_on_a_linear_model_gradients_are_the_truth(any_tiny: Model) -> None:
         np.testing.assert_allclose(scores[method], scores["ablation"], atol=2e-4, rtol=2e-3, err_msg=method)
     same = found | {"disagreements": found["disagreements"].head(0)}
     drawn = ANALYSIS.figures(same, CircuitAgreementSpec(methods=tuple(methods)))
-    assert "No rank differs by half or more" in " ".join(drawn["disagreements"].layout.meta["notes"])
+    for name in ("disagreements", "where"):
+        assert "No rank differs by half or more" in " ".join(drawn[name].layout.meta["notes"])
     # Nodes that do nothing at all (gated MLPs, silenced) are ordered by rounding.
     rows = found["prediction"].set_index(["measure", "method"])["mean"]
     assert all(rows["top", method] == 1 for method in methods)

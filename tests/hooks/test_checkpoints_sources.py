@@ -126,4 +126,4 @@ def test_the_catalogue_says_what_is_ready(tmp_path: Path) -> None:
     assert ready == ["toy:neox"]
     names = [entry.name for entry in catalogue(tmp_path)]
     assert names[0] == "smollm2-135m"
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 8
