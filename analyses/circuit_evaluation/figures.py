@@ -60,7 +60,7 @@ def _curve(frames: Frames, spec: EvaluationSpec, measure: str) -> go.Figure:
 
 def _grey(figure: go.Figure) -> None:
     """Lines told apart by their marks alone."""
-    for number, line in enumerate(figure.data):
+    for number, line in enumerate(one for one in figure.data if one.fill is None):
         mark = {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8, "color": UNSURE}
         line.update(line={"color": UNSURE, "dash": "dot"}, marker=mark)
 

@@ -31,7 +31,8 @@ from analyses._common import checked_layers, layers_field
 from analyses._contract import Analysis, Frames, Inputs
 from analyses._graphs import GraphView
 from analyses.edge_attribution.computing import run
-from analyses.edge_attribution.figures import NAMES, ablation_of, edges_of, figures
+from analyses.edge_attribution.figures import ablation_of, edges_of, figures, pictures
+from analyses.edge_attribution.positions import refuse
 from analyses.edge_attribution.tables import COLUMNS
 from data.artifacts import check_name
 from hooks.attribution import Points
@@ -69,6 +70,9 @@ class EdgeAttributionSpec(GraphView):
     )
     edge_budget: int = Field(5000, ge=1, le=10_000_000, description="most edges that exact patching and ACDC will run")
     listed: int = Field(2000, ge=0, le=1_000_000, description="strongest edges in the table, beside the circuit's")
+    by_position: bool = Field(
+        False, description="score the strongest edges token by token, too: pairs of one length, methods by gradients"
+    )
     keep_as: str | None = Field(None, min_length=1, description="name to keep the circuit and all scores under")
 
     @property
@@ -91,8 +95,9 @@ def check(model: Model, inputs: Inputs, spec: EdgeAttributionSpec) -> None:
             "clean_corrupted, or another metric"
         )
     spec.scoring.refuse_many(edge_graph(model.geometry, checked_layers(model, spec.layers)))
-    for pair in inputs.pairs:
-        align(model, pair)
+    aligned = [align(model, pair) for pair in inputs.pairs]
+    if spec.by_position:
+        refuse(spec.method, aligned)
 
 
 def _detail(frames: Frames, spec: EdgeAttributionSpec, figure: str, node: str, _row: str) -> Any:
@@ -120,7 +125,7 @@ ANALYSIS = Analysis(
     figures=figures,
     columns=COLUMNS,
     check=check,
-    pictures=lambda _spec: NAMES,
+    pictures=pictures,
     detail=_detail,
     act=ablation_of,
     version=2,

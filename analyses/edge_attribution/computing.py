@@ -16,6 +16,7 @@ from analyses._circuits.selection import prune, select
 from analyses._common import checked_layers
 from analyses._contract import Context, Frames, Inputs
 from analyses._stats import Bools, Floats
+from analyses.edge_attribution.positions import NAME, nothing, positions_table
 from analyses.edge_attribution.tables import circuit_table, edges_table, nodes_table
 from hooks.edges import UNITS, EdgeGraph, circuit_values, edge_graph, read_outputs, written
 from hooks.errors import InputError
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from hooks.model import Model
 
 SCORED = "scored"
-_SHARE = 0.9
+_SHARE, _ALONE = 0.9, 0.5
+"""Where the progress of scoring ends, and where that of scoring by position, if asked for, begins."""
 
 
 def run(model: Model, inputs: Inputs, spec: EdgeAttributionSpec, context: Context) -> Frames:
@@ -43,21 +45,25 @@ def run(model: Model, inputs: Inputs, spec: EdgeAttributionSpec, context: Contex
     pairs, metrics = pairs_table(model, aligned, spec.metric, SCORED, context)
     used = [int(place) for place in pairs.index[pairs["use"] != LEFT_OUT]]
     chosen, read = [aligned[place] for place in used], [metrics[place] for place in used]
-    scored = score_pairs(model, graph, chosen, read, spec.scoring, context, _SHARE)
+    share = _SHARE / 2 if spec.by_position else _SHARE
+    scored = score_pairs(model, graph, chosen, read, spec.scoring, context, share)
     kept = circuit_from(graph, scored, spec)
-    context.progress(_SHARE, "running the circuit alone")
+    context.progress(share, "running the circuit alone")
     alone = _alone(model, graph, kept, chosen, read)
     by_pair = scored.scores if scored.kept is None else None
     about = about_of(spec, inputs, chosen) | {"preferred": int((pairs["logit_diff"][used] > 0).sum())}
     circuit = Circuit(graph, scored.mean, kept, about, by_pair)
     if spec.keep_as is not None:
         context.keep(spec.keep_as, KIND, *contents(model, circuit))
-    unit = UNITS[spec.metric]
+    unit, apart = UNITS[spec.metric], nothing()
+    if spec.by_position:
+        apart = positions_table(model, graph, chosen, read, spec.scoring, scored, context, (_ALONE, 1.0))
     return {
         "edges": edges_table(graph, scored, kept, spec.listed),
         "nodes": nodes_table(graph, scored, kept),
         "circuit": circuit_table(circuit, alone, spec, unit),
         "pairs": pairs,
+        NAME: apart,
     }
 
 

@@ -17,6 +17,7 @@ from analyses._contract import Frames
 from analyses._graphs import drawn
 from analyses._plots import graph, grid, lines, signed_heatmap
 from analyses._plots.theme import NEGATIVE, POSITIVE
+from analyses.edge_attribution import positions
 
 if TYPE_CHECKING:
     from analyses.edge_attribution import EdgeAttributionSpec
@@ -32,9 +33,15 @@ SUMMED = (
 
 
 def figures(frames: Frames, spec: EdgeAttributionSpec) -> dict[str, go.Figure]:
-    """The circuit, the scores by rank, and the heads' totals."""
+    """The circuit, the scores by rank, the heads' totals, and the scores by position where they were asked for."""
     whose = _whose(frames)
-    return {"circuit": _circuit(frames, spec, whose), "scores": _scores(frames, whose), "heads": _heads(frames, whose)}
+    made = {"circuit": _circuit(frames, spec, whose), "scores": _scores(frames, whose), "heads": _heads(frames, whose)}
+    return made | ({positions.NAME: positions.picture(frames, whose)} if spec.by_position else {})
+
+
+def pictures(spec: EdgeAttributionSpec) -> tuple[str, ...]:
+    """Names of the pictures that these options make."""
+    return (*NAMES, positions.NAME) if spec.by_position else NAMES
 
 
 def _whose(frames: Frames) -> str:

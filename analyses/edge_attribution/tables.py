@@ -16,6 +16,7 @@ from analyses._common import FOUND, interval
 from analyses._contract import Column
 from analyses._patching_table import ROUNDING
 from analyses._stats import Bools, Floats, discoveries, mean_interval, ratio_interval
+from analyses.edge_attribution import positions
 from hooks.edges import EdgeGraph
 
 if TYPE_CHECKING:
@@ -131,4 +132,4 @@ CIRCUIT = (
     Column("high", "fraction", "upper end"),
     FOUND[1],
 )
-COLUMNS = {"edges": EDGES, "nodes": NODES, "circuit": CIRCUIT, "pairs": PAIRS}
+COLUMNS = {"edges": EDGES, "nodes": NODES, "circuit": CIRCUIT, "pairs": PAIRS, positions.NAME: positions.COLUMNS}

@@ -9,41 +9,20 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses._circuits.kept import KIND, Circuit, contents
-from analyses._circuits.pairs import digest, ids_of
+from analyses._circuits.kept import Circuit
+from analyses._circuits.pairs import ids_of
 from analyses._circuits.selection import select
-from analyses._contract import Context, Frames, Inputs
+from analyses._contract import Frames, Inputs
 from analyses.circuit_evaluation import ANALYSIS, EvaluationSpec
-from analyses.circuit_evaluation.computing import run
-from data.artifacts import Artifact
+from analyses.circuit_evaluation.circuits import masks_of
 from hooks.edges import circuit_values, edge_graph, read_outputs, written
 from hooks.errors import InputError
 from hooks.load import load
 from hooks.metrics import logit_diff
 from hooks.model import Model
 from hooks.pairs import PromptPair, align
+from tests.analyses.evaluated import THIRD, frames, kept, notes
 from tests.pairs import OTHER, PAIR
-
-THIRD = PromptPair(
-    "When Tom and Lisa went to the bank, Tom gave a ring to",
-    "When Tom and Lisa went to the bank, Lisa gave a ring to",
-    " Lisa",
-    " Tom",
-)
-SMALL = {"sizes": [30, 60], "steps": 2, "draws": 2, "nodes_out": 2, "selection": "greedy"}
-
-
-def frames(model: Model, *pairs: PromptPair, artifact: Artifact | None = None, **spec: object) -> Frames:
-    given = EvaluationSpec.model_validate(SMALL | spec)
-    return run(model, Inputs(pairs=pairs), given, Context(use=lambda _field: artifact))
-
-
-def kept(model: Model, *seen: PromptPair) -> tuple[Artifact, Circuit]:
-    graph = edge_graph(model.geometry)
-    scores = np.random.default_rng(0).normal(size=graph.n_edges)
-    circuit = Circuit(graph, scores, select(graph, scores, "greedy", size=45), {"seen": [digest(one) for one in seen]})
-    tensors, meta = contents(model, circuit)
-    return Artifact("c", KIND, meta, tensors, "r"), circuit
 
 
 def value(found: Frames, measure: str, size: int, whose: str = "found", ablation: str = "resample") -> pd.Series:
@@ -101,8 +80,8 @@ def test_edges_are_scored_on_one_half_and_measured_on_the_other(tiny: Model) -> 
     assert set(found["values"]["pair"]) == set(use.index[use == "held out"])
     alone = frames(tiny, PAIR)
     assert list(alone["pairs"]["use"]) == ["scored and measured"]
-    notes = " ".join(ANALYSIS.figures(alone, EvaluationSpec())["faithfulness"].layout.meta["notes"])
-    assert "which edges were scored on too" in notes
+    assert "which edges were scored on too" in notes(alone)
+    assert "scored by EAP-IG (inputs) on 2 other pairs of these" in notes(found)
 
 
 def test_pairs_that_a_kept_circuit_has_seen_are_left_out(tiny: Model) -> None:
@@ -136,8 +115,7 @@ def test_sizes_that_leave_nothing_are_told(tiny: Model) -> None:
     rows = found["curves"]
     assert (rows.loc[rows["size"] == 1, "edges"] == 0).all()
     assert value(found, "faithfulness", 1)["mean"] == pytest.approx(0, abs=1e-4)
-    notes = " ".join(ANALYSIS.figures(found, EvaluationSpec())["faithfulness"].layout.meta["notes"])
-    assert "1 of the sizes left no edge" in notes
+    assert "1 of the sizes left no edge" in notes(found)
 
 
 def test_intervals_are_over_the_held_out_pairs(tiny: Model) -> None:
@@ -153,3 +131,49 @@ def test_a_circuit_of_another_model_is_refused(tiny: Model, models_folder: Path)
     artifact, _ = kept(tiny)
     with pytest.raises(InputError, match="is of a model of"):
         frames(load("toy:gpt2", models_folder), PAIR, artifact=artifact, circuit="c")
+
+
+def test_acdc_is_measured_at_its_own_size_alone(tiny: Model) -> None:
+    artifact, circuit = kept(tiny, method="acdc")
+    found = frames(tiny, PAIR, OTHER, artifact=artifact, circuit="c")
+    assert set(found["curves"]["size"]) == {int(circuit.kept.sum())}
+    assert "measured at its own size alone" in notes(found, circuit="c")
+    artifact.tensors["kept"][:] = False
+    with pytest.raises(InputError, match="ACDC, which cut every edge"):
+        frames(tiny, PAIR, artifact=artifact, circuit="c")
+
+
+def test_minimality_is_a_size_whatever_the_effects_sign(tiny: Model) -> None:
+    artifact, _ = kept(tiny)
+    pairs = (PAIR, OTHER, THIRD)
+    turned = [PromptPair(one.clean, one.corrupted, one.distractor, one.answer) for one in pairs]
+    rows = [frames(tiny, *given, artifact=artifact, circuit="c")["curves"] for given in (pairs, turned)]
+    one, other = (part.loc[part["measure"] == "minimality", "mean"] for part in rows)
+    assert (one >= 0).all()
+    assert (one > 0).any()
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_the_two_controls_are_not_the_same_draws(tiny: Model) -> None:
+    graph = edge_graph(tiny.geometry)
+    whole = Circuit(graph, np.random.default_rng(0).normal(size=graph.n_edges), np.zeros(graph.n_edges, dtype=bool), {})
+    spec = EvaluationSpec(sizes=(graph.n_edges - 10,), selection="greedy", draws=1, nodes_out=0)
+    masks = masks_of(whole, spec)
+    alone = masks.rows[masks.rows["kind"] == "circuit alone"]
+    assert (alone.loc[alone["whose"] == "found", "nodes"] == len(graph.nodes)).all()
+    one, other = (masks.kept[alone.index[alone["whose"] == name][0]] for name in ("random", "random, same nodes"))
+    assert one.sum() == other.sum()
+    assert (one != other).any()
+
+
+def test_sizes_below_one_and_rounding_noise_are_refused(tiny: Model) -> None:
+    given = Inputs(pairs=(PAIR, OTHER))
+    assert ANALYSIS.check is not None
+    for spec, said in (
+        ({"sizes": [30, 0]}, "option sizes 0"),
+        ({"sizes": [-5]}, "option sizes -5"),
+        ({"method": "eap", "metric": "divergence"}, "no slope in the clean run"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ANALYSIS.check(tiny, given, EvaluationSpec.model_validate(spec))
+    ANALYSIS.check(tiny, given, EvaluationSpec(circuit="c", method="eap", metric="divergence"))

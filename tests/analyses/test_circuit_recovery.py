@@ -1,8 +1,11 @@
-"""The circuit of the attention-only toy is known; every method finds it.
+"""The circuit of the attention-only toy is known: how much of it each method finds, on one draw of pairs.
 
 Copying there can only be: a head of the first layer attends to the token before and writes which it was; a head of the
 second compares its query with that, and writes the token that it finds. Three kinds of corruption touch all of it: of
 the token to be copied, of the token before it, of the token that is read.
+
+Of its twelve edges the 16 strongest must hold eleven for exact patching and EAP-IG, and eight for EAP and the mean of
+both ends, which miss some; on other pairs the counts differ by a few. ACDC must leave all twelve.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def test_the_induction_toy_without_mlps_copies_by_attention_alone(toy: Model) ->
         ("exact", 0.95, 11),
     ],
 )
-def test_the_induction_toys_circuit_has_the_best_scores(
+def test_most_of_the_induction_toys_circuit_has_the_best_scores(
     toy: Model, pairs: tuple[PromptPair, ...], method: AnyMethod, area: float, core: int
 ) -> None:
     edges = traced(toy, pairs, method=method, steps=8, size=16)["edges"]

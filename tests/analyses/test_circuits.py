@@ -108,6 +108,25 @@ def test_random_circuits_of_the_same_nodes(graph: EdgeGraph) -> None:
         random_circuit(graph, int(among.sum()) + 1, 0, among)
 
 
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_every_size_of_a_found_circuit_has_random_ones_of_its_nodes(any_tiny: Model, size: int) -> None:
+    # Small circuits lack some key or query of nearly every head, so thinning has to take whole inputs out.
+    graph = edge_graph(any_tiny.geometry)
+    starved = 0
+    for seed in range(12):
+        found = select(graph, np.random.default_rng(seed).normal(size=graph.n_edges), "greedy", size=size)
+        if not found.any():
+            continue
+        among = between(graph, nodes_of(graph, found))
+        one = random_circuit(graph, int(found.sum()), seed, among)
+        assert one.sum() == found.sum()
+        assert (one <= among).all()
+        np.testing.assert_array_equal(prune(graph, one), one)
+        reads = {name.split("->")[1] for name in named(graph, among)}
+        starved += len({name.split("->")[1] for name in named(graph, one)}) < len(reads)
+    assert starved
+
+
 def test_a_kept_circuit_comes_back_for_its_own_model_alone(graph: EdgeGraph, tiny: Model, any_tiny: Model) -> None:
     scores = np.random.default_rng(0).normal(size=graph.n_edges).astype(np.float32).astype(np.float64)
     kept = select(graph, scores, "top_n", size=60)
