@@ -124,6 +124,7 @@ ANALYSIS = Analysis(
     columns=COLUMNS,
     check=check,
     pictures=lambda _spec: NAMES,
+    version=2,
     onward=("edge_attribution", "attention_editor"),
     trial=(
         {"set": "ioi", "limit": 4, "spec": {"steps": 2, "sizes": [8, 20], "splits": 2, "random_draws": 2}},
