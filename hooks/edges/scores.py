@@ -43,8 +43,8 @@ METHODS: tuple[Method, ...] = ("eap", "eap_ig_inputs", "eap_ig_activations", "cl
 MEMORY = 256 * 2**20
 """Bytes that differences and gradients written out together may fill; positions are taken in stretches to keep to it,
 and sums of gradients beyond it are turned into scores before more runs are made."""
-ROWS = 128
-"""Token rows of the runs that share one forward and backward: enough for full products, little to keep."""
+ROWS = 640
+"""Token rows of the runs that share one forward and backward: of short prompts all points, of long ones few."""
 BLOCKS = 6
 _STREAM = Site(0, "resid_pre")
 
