@@ -20,13 +20,17 @@ from hooks.pairs import AlignedPair
 if TYPE_CHECKING:
     from hooks.model import Model
 
-PAIRS = (
+PAIR = (
     Column("pair", "", "pair number"),
     Column("clean", "", "clean prompt"),
     Column("corrupted", "", "corrupted prompt"),
     Column("answer", "", "right token for clean"),
     Column("distractor", "", "right token for corrupted"),
     Column("tokens", "count", "tokens of each prompt"),
+)
+"""The columns that say which pair a row is of."""
+PAIRS = (
+    *PAIR,
     Column("clean_logit_diff", "logits", "logit(answer) − logit(distractor) of the clean run"),
     Column("corrupted_logit_diff", "logits", "the same of the corrupted run"),
     Column("used", "", "whether it is in the means; False: clean and corrupted answer alike, no gap"),

@@ -43,23 +43,21 @@ def app(port: int, address: str) -> None:
 
 
 COMMANDS = (
-    *(
-        models,
-        analyses,
-        sets,
-        texts,
-        capture,
-        run,
-        batch,
-        runs,
-        artifacts,
-        dictionaries,
-        graphs,
-        sql,
-        export,
-        rerun,
-        doctor,
-    ),
+    models,
+    analyses,
+    sets,
+    texts,
+    capture,
+    run,
+    batch,
+    runs,
+    artifacts,
+    dictionaries,
+    graphs,
+    sql,
+    export,
+    rerun,
+    doctor,
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from analyses._common import LEAST_GAP, beginning
 from analyses._contract import Column, Context
+from analyses._pairs import PAIR
 from hooks.edges import MetricName, goodness
 from hooks.errors import InputError
 from hooks.metrics import Metric
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
     from hooks.model import Model
 
 PAIRS = (
-    Column("pair", "", "pair number"),
-    Column("clean", "", "clean prompt"),
-    Column("corrupted", "", "corrupted prompt"),
-    Column("answer", "", "right token for clean"),
-    Column("distractor", "", "right token for corrupted"),
-    Column("tokens", "count", "tokens of each prompt"),
+    *PAIR,
     Column("clean_metric", "metric", "the metric of the clean run"),
     Column("corrupted_metric", "metric", "the metric of the corrupted run"),
     Column("logit_diff", "logits", "logit(answer) − logit(distractor) of the clean run"),

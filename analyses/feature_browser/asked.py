@@ -73,7 +73,6 @@ def asked_figure(asked: pd.DataFrame, spec: BrowserSpec) -> go.Figure:
         x="latent", group="by", value="auroc", low="low", high="high", reference=0.5,
         title=f"Labels that {spec.asks} gave, and how well they tell contexts", x_title="latent, the label it gave",
         y_title="AUROC of the label",
-        legend="tested on texts that the labels were not made of, as the tokens' labels are; dashed: chance. The "
-        "latents were chosen for their labels of tokens" if not spec.ask else
-        "tested on texts that the labels were not made of, as the tokens' labels are; dashed: chance",
+        legend="tested on texts that the labels were not made of, as the tokens' labels are; dashed: chance"
+        + ("" if spec.ask else ". The latents were chosen for their labels of tokens"),
     )  # fmt: skip
