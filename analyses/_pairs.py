@@ -37,10 +37,15 @@ PAIRS = (
 )
 
 
+def ids_of(model: Model, pair: AlignedPair) -> tuple[Tensor, Tensor]:
+    """Clean and corrupted token ids, each [1 pos]."""
+    clean, corrupted = (torch.tensor([ids], device=model.device) for ids in (pair.clean_ids, pair.corrupted_ids))
+    return clean, corrupted
+
+
 def sides(model: Model, pair: AlignedPair) -> tuple[Tensor, Tensor, LogitDiff]:
     """Clean and corrupted token ids, each [1 pos], and the metric between the pair's two answers."""
-    clean, corrupted = (torch.tensor([ids], device=model.device) for ids in (pair.clean_ids, pair.corrupted_ids))
-    return clean, corrupted, logit_diff(pair.answer_id, pair.distractor_id)
+    return *ids_of(model, pair), logit_diff(pair.answer_id, pair.distractor_id)
 
 
 def described(model: Model, aligned: Sequence[AlignedPair], context: Context) -> pd.DataFrame:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from analyses._common import LEAST_GAP, beginning
 from analyses._contract import Column, Context
-from analyses._pairs import PAIR
+from analyses._pairs import PAIR, ids_of
 from hooks.edges import MetricName, goodness
 from hooks.errors import InputError
 from hooks.metrics import Metric
@@ -30,12 +28,6 @@ PAIRS = (
     Column("use", "", "what it was used for; 'no effect': clean and corrupted give the same metric, left out"),
 )
 LEFT_OUT = "no effect"
-
-
-def ids_of(model: Model, pair: AlignedPair) -> tuple[Tensor, Tensor]:
-    """Clean and corrupted token ids, each [1 pos]."""
-    clean, corrupted = (torch.tensor([ids], device=model.device) for ids in (pair.clean_ids, pair.corrupted_ids))
-    return clean, corrupted
 
 
 def pairs_table(

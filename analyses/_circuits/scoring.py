@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analyses._circuits.pairs import ids_of
 from analyses._common import steps
 from analyses._contract import Context
+from analyses._pairs import ids_of
 from analyses._stats import Bools, Floats
 from hooks.attribution import Points
 from hooks.edges import (

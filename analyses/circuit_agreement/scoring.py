@@ -15,7 +15,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from analyses._circuits.pairs import ids_of
+from analyses._pairs import ids_of
 from analyses._stats import Floats
 from analyses.attribution_patching.estimates import exact
 from analyses.circuit_agreement.flow import flow_shares

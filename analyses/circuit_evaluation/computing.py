@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from analyses._circuits.kept import Circuit, circuit_of
-from analyses._circuits.pairs import LEFT_OUT, digest, halves, ids_of, pairs_table
+from analyses._circuits.pairs import LEFT_OUT, digest, halves, pairs_table
 from analyses._circuits.scoring import Scoring, score_pairs
 from analyses._common import checked_layers, steps
 from analyses._contract import Context, Frames, Inputs
+from analyses._pairs import ids_of
 from analyses.circuit_evaluation.circuits import Masks, masks_of
 from analyses.circuit_evaluation.tables import (
     circuits_table,

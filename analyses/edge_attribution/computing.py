@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 
 from analyses._circuits.kept import KIND, Circuit, contents
-from analyses._circuits.pairs import LEFT_OUT, digest, ids_of, pairs_table
+from analyses._circuits.pairs import LEFT_OUT, digest, pairs_table
 from analyses._circuits.scoring import Scored, score_pairs
 from analyses._circuits.selection import prune, select
 from analyses._common import checked_layers
 from analyses._contract import Context, Frames, Inputs
+from analyses._pairs import ids_of
 from analyses._stats import Bools, Floats
 from analyses.edge_attribution.positions import NAME, nothing, positions_table
 from analyses.edge_attribution.tables import circuit_table, edges_table, nodes_table

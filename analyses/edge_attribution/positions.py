@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analyses._circuits.pairs import ids_of
 from analyses._circuits.scoring import WORDS, Scored, Scoring
 from analyses._common import FOUND, interval, steps
 from analyses._contract import Column, Context, Frames
+from analyses._pairs import ids_of
 from analyses._patching_table import position_labels
 from analyses._plots import grid, signed_heatmap
 from analyses._plots.tokens import token_labels

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses._circuits.pairs import ids_of
 from analyses._contract import Context, Frames, Inputs
+from analyses._pairs import ids_of
 from analyses._registry import get
 from analyses.circuit_agreement import ANALYSIS, CircuitAgreementSpec, check, run
 from analyses.circuit_agreement.flow import flow_shares

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from analyses._circuits.kept import Circuit
-from analyses._circuits.pairs import ids_of
 from analyses._circuits.selection import select
 from analyses._contract import Frames, Inputs
+from analyses._pairs import ids_of
 from analyses.circuit_evaluation import ANALYSIS, EvaluationSpec
 from analyses.circuit_evaluation.circuits import masks_of
 from hooks.edges import circuit_values, edge_graph, read_outputs, written

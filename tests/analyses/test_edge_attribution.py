@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from analyses._circuits.kept import circuit_of
-from analyses._circuits.pairs import ids_of
 from analyses._circuits.scoring import AnyMethod
 from analyses._circuits.selection import prune
 from analyses._contract import Context, Frames, Inputs
+from analyses._pairs import ids_of
 from analyses.edge_attribution import ANALYSIS, EdgeAttributionSpec, check
 from analyses.edge_attribution.computing import run
 from data.artifacts import Artifact
